@@ -1,0 +1,64 @@
+"""The log between trackers and workers, as its two users see it.
+
+Two implementations: `ingest.kafka_log` (Apache Kafka) and `ingest.embedded_log` (a table in PostgreSQL). One battery
+of tests runs on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from ingest.raw import LogIdentity, LogSlice, RawMessage
+
+LoadPositions = Callable[[LogIdentity, Sequence[int]], Awaitable[dict[int, int]]]
+"""Given the log and partitions newly assigned, the stored next offset of each (0 where none is stored)."""
+
+AssignmentChanged = Callable[[frozenset[int]], None]
+"""Told the whole new assignment; what belonged to other partitions must be forgotten."""
+
+
+class LogError(Exception):
+    """The log cannot go on; the message says what, where, and the remedy."""
+
+
+class LogWriter(Protocol):
+    """Where the bridge puts raw messages."""
+
+    async def open(self) -> LogIdentity:
+        """Connect; create the topic or table when missing. LogError when the partition count is not the one asked for."""
+        ...
+
+    async def append(self, device_id: str, message: RawMessage) -> None:
+        """Return only when the message is durable (all in-sync replicas, or a committed insert).
+
+        Keyed by device: messages of one device go to one partition in call order. Many calls may be under way at once.
+        Raises LogError when it could not be made durable; the message may or may not be there then.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class LogReader(Protocol):
+    """Where a worker reads. The position is the worker's (in its database); the log's own notion is never used."""
+
+    async def open(self) -> LogIdentity: ...
+
+    async def fetch(self, max_records: int, wait_s: float) -> list[LogSlice]:
+        """Slices of assigned partitions, in partition order, at most `max_records` records together.
+
+        Waits up to `wait_s` for the first record, then returns what is there; [] when nothing came.
+        Raises LogError when a position lies outside the log (data lost by retention, or another log).
+        """
+        ...
+
+    async def rewind(self) -> None:
+        """Forget what was handed out: read every assigned partition again from the stored position."""
+        ...
+
+    async def end_offsets(self) -> dict[int, int]:
+        """The offset after the newest record of each assigned partition, for the lag."""
+        ...
+
+    async def close(self) -> None: ...
