@@ -1,0 +1,108 @@
+"""The command line: names the commands, loads each only when it is called, and turns expected errors into one line.
+
+Exit codes: 0 fine, 1 found or failed work, 2 wrong use or setting, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+COMMANDS = {
+    "run": "Everything in one process: broker, log, database, judge and alerts; add --demo for a simulated fleet.",
+    "check": "Judge recordings offline, without any server.",
+    "hours": "Judge drivers' hours from recordings offline.",
+    "bridge": "Carry MQTT messages into the log.",
+    "work": "Take messages from the log, judge them and store everything.",
+    "notify": "Send waiting alerts to their channels.",
+    "migrate": "Bring the database to the schema of this version.",
+    "import": "Import vehicles, drivers or operators from CSV.",
+    "send": "Publish recordings over MQTT.",
+    "simulate": "Write, or play live, the days of a simulated fleet.",
+    "doctor": "Check every connection, version, privilege and clock.",
+}
+
+# By name, so that no command loads the libraries of another just to know their errors.
+EXPECTED_ERRORS = frozenset(
+    {
+        "hanhtrinh.settings.SettingsError",
+        "ingest.log.LogError",
+        "storage.connect.DatabaseError",
+        "psycopg.OperationalError",
+        "detectors.rules.RulesError",
+        "ingest.recordings.RecordingError",
+    }
+)
+
+
+class LazyGroup(TyperGroup):
+    """Lists commands by their summaries; imports a command's module only to run it or to show its own help."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, summary, rest = super().resolve_command(ctx, args)
+        return name, summary if name is None else load_command(name), rest
+
+
+def load_command(name: str) -> Any:
+    """The command itself, from hanhtrinh/commands/<name>.py."""
+    function_name = "import_" if name == "import" else name
+    module = import_module(f"hanhtrinh.commands.{function_name}")
+    single = typer.Typer(add_completion=False)
+    single.command(name)(getattr(module, function_name))
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hanhtrinh {version('hanhtrinh')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _hanhtrinh(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Watches vehicles: GPS messages in, speeding and driving-time violations with evidence out.
+
+    Every setting is an environment variable HANHTRINH_..., or a line in the file .env; .env.example lists them.
+    """
+
+
+def _summary_only() -> None:
+    """Stands in the list of commands; LazyGroup puts the real one in its place when it is called."""
+
+
+for _name, _summary in COMMANDS.items():
+    app.command(_name, help=_summary)(_summary_only)
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether the message alone tells the user what to do, so that a traceback would only hide it."""
+    return any(f"{kind.__module__}.{kind.__qualname__}" in EXPECTED_ERRORS for kind in type(error).__mro__)
+
+
+def main() -> None:
+    """Entry point of the program `hanhtrinh`."""
+    try:
+        app(prog_name="hanhtrinh")
+    except Exception as error:
+        if not is_expected(error):
+            raise
+        typer.echo(f"hanhtrinh: {str(error).strip()}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

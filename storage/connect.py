@@ -1,0 +1,44 @@
+"""Connections to PostgreSQL: one way to make them, one rule for what may be tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+# 40001 serialization failure, 40P01 deadlock, 57P0x the server shuts down, crashed or is starting.
+_RETRY_STATES = frozenset({"40001", "40P01", "57P01", "57P02", "57P03"})
+
+
+class DatabaseError(Exception):
+    """The database cannot be used as it is; the message says what is wrong and the remedy."""
+
+
+async def connect(url: str, *, application_name: str = "hanhtrinh") -> Connection:
+    """A connection in autocommit mode whose times are UTC.
+
+    Autocommit, because a bare SELECT would open an implicit transaction in which `conn.transaction()` is only a
+    savepoint. Raises psycopg.OperationalError when the server cannot be reached.
+    """
+    settings: dict[str, Any] = dict(conninfo_to_dict(url))
+    settings.setdefault("application_name", application_name)
+    settings.setdefault("connect_timeout", "10")
+    settings["options"] = f"{settings.get('options') or ''} -c TimeZone=UTC".strip()
+    return await psycopg.AsyncConnection.connect(make_conninfo(**settings), autocommit=True)
+
+
+def is_transient(error: BaseException, connection: Connection | None = None) -> bool:
+    """Whether the same work may succeed on a new connection or a moment later.
+
+    `OperationalError` alone is no guide: a protocol violation made by our own COPY is one as well and would be
+    retried for ever. What counts is a lost connection, or a state that names a conflict or a restart.
+    """
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is not None:
+        return error.sqlstate in _RETRY_STATES
+    # Without a state the server never answered: libpq lost or could not make the connection.
+    return isinstance(error, psycopg.OperationalError) or (connection is not None and connection.closed)
