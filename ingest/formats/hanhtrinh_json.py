@@ -1,0 +1,159 @@
+"""Our own format: one JSON object, or a list of them, on the topic hanhtrinh/<vehicle_id>. See docs/formats.md.
+
+Two ways through it: a valid object goes straight from bytes into a typed struct (the hot path of the worker); whatever
+that refuses is looked at again field by field, which finds the words for the reject or, rarely, that it is good after
+all (7.0 satellites). What a document means is decided by the second way; the first is the same answer sooner.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from detectors.fix import Fix, to_us
+from ingest.formats.checked import (
+    HDOP,
+    HEADING_DEG,
+    LAT,
+    LON,
+    MAX_ID_CHARS,
+    ODOMETER_KM,
+    SATELLITES,
+    SPEED_KMH,
+    TIME_US,
+    Bounds,
+    checked_fix,
+    parse_time,
+    wrong,
+)
+from ingest.formats.decoded import Decoded
+from ingest.formats.reasons import FixError, Reject
+
+
+def _within(bounds: Bounds) -> Meta:
+    return Meta(ge=bounds.low, le=bounds.high)
+
+
+class Document(msgspec.Struct, gc=False):
+    """One position as a tracker writes it; null and absence mean unknown, fields we do not know are ignored."""
+
+    time: Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=TIME_US.low // 1000, le=TIME_US.high // 1000)]
+    lat: Annotated[float, _within(LAT)]
+    lon: Annotated[float, _within(LON)]
+    vehicle_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)] | None = None
+    driver_id: Annotated[str, Meta(max_length=MAX_ID_CHARS)] | None = None
+    speed_kmh: Annotated[float, _within(SPEED_KMH)] | None = None
+    heading_deg: Annotated[float, _within(HEADING_DEG)] | None = None
+    ignition: bool | None = None
+    door_open: bool | None = None
+    odometer_km: Annotated[float, _within(ODOMETER_KM)] | None = None
+    satellites: Annotated[int, Meta(ge=int(SATELLITES.low), le=int(SATELLITES.high))] | None = None
+    hdop: Annotated[float, _within(HDOP)] | None = None
+    valid: bool | None = None
+
+
+_decode_typed = msgspec.json.Decoder(Document | list[Document]).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_document = msgspec.json.Decoder(Document).decode
+_decode_any = msgspec.json.Decoder(Any).decode
+_FIRST_US = int(TIME_US.low)
+_LAST_US = int(TIME_US.high)
+
+
+def decode(vehicle_id: str, payload: bytes) -> Decoded:
+    """The fixes and rejects of one message of this vehicle (the id from the topic, already checked)."""
+    try:
+        typed = _decode_typed(payload)
+    # Beside its own errors msgspec raises UnicodeDecodeError (a ValueError) and, on deep nesting, RecursionError.
+    except (ValueError, RecursionError):
+        return _decode_slowly(vehicle_id, payload)
+    if type(typed) is Document:
+        fix = _fast_fix(vehicle_id, typed)
+        return Decoded([fix], []) if fix is not None else _decode_slowly(vehicle_id, payload)
+    fixes = []
+    for document in typed:
+        fix = _fast_fix(vehicle_id, document)
+        if fix is None:
+            return _decode_slowly(vehicle_id, payload)
+        fixes.append(fix)
+    return Decoded(fixes, []) if fixes else Decoded([], [Reject("empty", "a list without positions")])
+
+
+def _fast_fix(vehicle_id: str, document: Document) -> Fix | None:
+    """The document as a Fix; None when it needs a closer look."""
+    driver_id = document.driver_id
+    if driver_id is not None and not (driver_id and driver_id.isprintable()):
+        return None
+    if document.vehicle_id is not None and document.vehicle_id != vehicle_id:
+        return None
+    time = document.time
+    time_us = time * 1_000 if type(time) is int else to_us(time)  # type: ignore[arg-type]
+    if not _FIRST_US <= time_us <= _LAST_US:
+        return None
+    return Fix(
+        vehicle_id,
+        time_us,
+        document.lat,
+        document.lon,
+        document.speed_kmh,
+        driver_id,
+        document.heading_deg,
+        document.ignition,
+        document.door_open,
+        document.odometer_km,
+        document.satellites,
+        document.hdop,
+        document.valid,
+    )
+
+
+def _decode_slowly(vehicle_id: str, payload: bytes) -> Decoded:
+    if not payload.strip():
+        return Decoded([], [Reject("empty", "no content, expected a JSON object or a list of them")])
+    try:
+        items = _decode_items(payload)
+    except (ValueError, RecursionError):
+        try:
+            return Decoded([_slow_fix(vehicle_id, payload)], [])
+        except FixError as error:
+            return Decoded([], [error.reject()])
+    fixes: list[Fix] = []
+    rejects: list[Reject] = []
+    for index, item in enumerate(items):
+        try:
+            fixes.append(_item_fix(vehicle_id, bytes(item)))
+        except FixError as error:
+            rejects.append(error.reject(f"[{index}] "))
+    if not items:
+        rejects.append(Reject("empty", "a list without positions"))
+    return Decoded(fixes, rejects)
+
+
+def _item_fix(vehicle_id: str, payload: bytes) -> Fix:
+    try:
+        fix = _fast_fix(vehicle_id, _decode_document(payload))
+    except (ValueError, RecursionError):
+        fix = None
+    return fix if fix is not None else _slow_fix(vehicle_id, payload)
+
+
+def _slow_fix(vehicle_id: str, payload: bytes) -> Fix:
+    try:
+        document = _decode_any(payload)
+    except RecursionError:
+        raise FixError("bad_json", "nested too deeply") from None
+    except msgspec.ValidationError:
+        raise FixError("bad_value", "a number too large to be read, expected the range of a double") from None
+    except ValueError as error:
+        raise FixError("bad_json", f"{error}, expected a JSON object or a list of them") from None
+    if not isinstance(document, dict):
+        raise wrong("message", document, "a JSON object", "bad_schema")
+    named = document.get("vehicle_id")
+    if named is not None and named != vehicle_id:
+        reason = "bad_id" if isinstance(named, str) else "bad_schema"
+        raise wrong("vehicle_id", named, f"the topic's {vehicle_id!r}", reason)
+    values = {field: document.get(field) for field in Fix._fields if field not in ("vehicle_id", "time_us")}
+    return checked_fix(vehicle_id=vehicle_id, time_us=parse_time(document.get("time")), **values)

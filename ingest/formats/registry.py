@@ -1,0 +1,66 @@
+"""Which format a message is in, by its topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ingest.formats import hanhtrinh_json, owntracks
+from ingest.formats.checked import checked_id, shown
+from ingest.formats.decoded import Decoded
+from ingest.formats.reasons import FixError, Reject
+from ingest.raw import RawMessage
+
+Decode = Callable[[str, bytes], Decoded]
+_MAX_TOPICS = 200_000
+
+
+class _Route(NamedTuple):
+    device_id: str | None
+    decode: Decode
+
+
+class FormatRegistry:
+    """Decodes raw messages of every known format.
+
+    What a topic means is remembered, for speed; the memory is bounded by forgetting everything at 200,000 topics.
+    """
+
+    def __init__(self) -> None:
+        self._routes: dict[str, _Route] = {}
+
+    def decode(self, message: RawMessage) -> Decoded:
+        """The fixes and rejects of one message. Never raises because of what the message says."""
+        topic, payload, _, _ = message
+        device_id, decode = self._routes.get(topic) or self._learn(topic)
+        return decode(device_id or "", payload)
+
+    def device_id(self, topic: str) -> str | None:
+        """The device a topic belongs to; None when no format knows the topic or the id cannot be one."""
+        return (self._routes.get(topic) or self._learn(topic)).device_id
+
+    def _learn(self, topic: str) -> _Route:
+        if len(self._routes) >= _MAX_TOPICS:
+            self._routes.clear()
+        route = self._routes[topic] = _route(topic)
+        return route
+
+
+def _route(topic: str) -> _Route:
+    family, _, rest = topic.partition("/")
+    levels = rest.split("/")
+    try:
+        if family == "hanhtrinh" and len(levels) == 1:
+            return _Route(checked_id("topic's vehicle_id", rest), hanhtrinh_json.decode)
+        if family == "owntracks" and len(levels) >= 2:
+            device_id = checked_id("topic's <user>/<device>", "/".join(levels[:2]))
+            return _Route(device_id, owntracks.decode if len(levels) == 2 else owntracks.ignore)
+    except FixError as error:
+        return _refusing(error.reject())
+    return _refusing(
+        Reject("unknown_topic", f"given {shown(topic)}, expected hanhtrinh/<vehicle_id> or owntracks/<user>/<device>")
+    )
+
+
+def _refusing(reject: Reject) -> _Route:
+    return _Route(None, lambda _device_id, _payload: Decoded([], [reject]))
