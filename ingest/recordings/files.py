@@ -1,0 +1,75 @@
+"""The files of recordings as bytes: kinds by name, decompression, lines, and how far they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ingest.recordings.mapping import RecordingError
+
+
+class CountedFile:
+    """An open file that tells how many of its bytes on disk were read."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None] | None) -> None:
+        self._path = path
+        self._file = path.open("rb")
+        self._progress = progress
+        self._told = 0
+
+    def __enter__(self) -> CountedFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def text(self) -> Any:
+        """The content as a pyarrow stream, decompressed when the name ends in .gz."""
+        stream = pa.PythonFile(self, mode="r")
+        return pa.CompressedInputStream(stream, "gzip") if self._path.suffix == ".gz" else stream
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(size)
+        if self._progress is not None:
+            self._progress(len(content))
+        return content
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    def close(self) -> None:
+        self._file.close()
+
+    def all_read(self) -> None:
+        if self._progress is not None:
+            self._progress(self._path.stat().st_size)
+
+
+def kind_of(path: Path) -> str:
+    """csv, ndjson or parquet, by the file's name."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    last = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
+    kinds = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
+    if last not in kinds:
+        raise RecordingError(
+            f"{path}: expected a name ending in .csv, .tsv, .ndjson, .jsonl (each also .gz) or .parquet"
+        )
+    return kinds[last]
+
+
+def numbered_lines(stream: Any) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, with their numbers."""
+    rest = b""
+    number = 0
+    while block := stream.read(1 << 20):
+        *whole, rest = (rest + block).split(b"\n")
+        for line in whole:
+            number += 1
+            if line.strip():
+                yield number, line
+    if rest.strip():
+        yield number + 1, rest
