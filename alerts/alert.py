@@ -1,0 +1,31 @@
+"""The alert as receivers get it: the same JSON on every channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+
+class Alert(NamedTuple):
+    """News of one violation at one stage. `alert_id` is the same at every repeat: receivers drop repeats by it."""
+
+    alert_id: str
+    stage: str
+    event_at: datetime
+    vehicle_id: str | None
+    violation: Mapping[str, Any]
+
+
+def encode(alert: Alert) -> bytes:
+    """The alert as JSON (UTF-8); `violation` is the object that docs/alerts.md describes."""
+    return msgspec.json.encode(
+        {
+            "alert_id": alert.alert_id,
+            "stage": alert.stage,
+            "event_at": alert.event_at,
+            "violation": alert.violation,
+        }
+    )

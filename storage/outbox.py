@@ -1,0 +1,240 @@
+"""The outbox: alerts on their way to people, kept in the tables `alerts` and `deliveries`.
+
+The worker writes `alerts` in the transaction that judged the violation and notifies `hanhtrinh_alerts`. From there:
+
+    alerts (fanned_out_at is null) --fan_out--> deliveries: one per channel
+    waiting --claim--> waiting, claimed_until a moment ahead --mark_sent--> sent
+                                                            --mark_failed--> waiting, later | gave_up
+    waiting and too old --record_stale--> recorded;  alerts.push = false: recorded from the start
+
+Nothing is ever found by "id greater than the last one seen": transactions commit out of order. A claim is a lease: it
+ends by itself when its owner dies, and the alert goes out again with the same id. Any number of notifiers may work at
+once. Within a channel the alerts of one vehicle leave in the order in which they were written, one at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, LiteralString, NamedTuple
+
+import psycopg
+
+from storage.connect import Connection
+
+NOTIFY_CHANNEL = "hanhtrinh_alerts"
+_MAX_ERROR_CHARS = 500
+
+# statement_timestamp, not now(): the same for each row of one statement, and never older than the statement.
+_NOW = "coalesce(%(now)s::timestamptz, statement_timestamp())"
+
+_FAN_OUT = f"""
+    WITH fresh AS (
+        SELECT alert_id, push FROM alerts WHERE fanned_out_at IS NULL
+        ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ), made AS (
+        INSERT INTO deliveries (alert_id, channel, status, next_try_at)
+        SELECT alert_id, channel, CASE WHEN push THEN 'waiting' ELSE 'recorded' END, {_NOW}
+        FROM fresh CROSS JOIN unnest(%(channels)s::text[]) AS channel
+        ON CONFLICT DO NOTHING
+    ), told AS (
+        UPDATE alerts SET fanned_out_at = {_NOW} FROM fresh WHERE alerts.alert_id = fresh.alert_id
+    )
+    SELECT count(*), count(*) FILTER (WHERE NOT push) FROM fresh
+"""
+
+_RECORD_STALE = f"""
+    WITH stale AS (
+        SELECT alert_id FROM deliveries JOIN alerts USING (alert_id)
+        WHERE channel = %(channel)s AND status = 'waiting' AND (claimed_until IS NULL OR claimed_until <= {_NOW})
+            AND event_at < {_NOW} - make_interval(secs => %(older_than_s)s)
+        FOR UPDATE OF deliveries SKIP LOCKED
+    )
+    UPDATE deliveries SET status = 'recorded', claimed_until = NULL
+    FROM stale WHERE deliveries.alert_id = stale.alert_id AND channel = %(channel)s
+"""
+
+# An alert that is not fanned out yet holds back its vehicle too: another notifier may have taken a later one first.
+_CLAIM = f"""
+    WITH heads AS (
+        SELECT DISTINCT ON (subject) alert_id FROM (
+            SELECT alert_id, coalesce(vehicle_id, violation_id) AS subject, created_at, event_at, stage
+            FROM deliveries JOIN alerts USING (alert_id) WHERE channel = %(channel)s AND status = 'waiting'
+            UNION ALL
+            SELECT alert_id, coalesce(vehicle_id, violation_id), created_at, event_at, stage
+            FROM alerts WHERE fanned_out_at IS NULL AND push
+        ) AS undelivered
+        ORDER BY subject, created_at, event_at, array_position('{{warning,opened,closed}}', stage), alert_id
+    ), ready AS (
+        SELECT alert_id FROM deliveries JOIN heads USING (alert_id)
+        WHERE channel = %(channel)s AND status = 'waiting' AND next_try_at <= {_NOW}
+            AND (claimed_until IS NULL OR claimed_until <= {_NOW})
+        ORDER BY next_try_at LIMIT %(limit)s
+        FOR UPDATE OF deliveries SKIP LOCKED
+    )
+    UPDATE deliveries SET tries = tries + 1, claimed_until = {_NOW} + make_interval(secs => %(lease_s)s)
+    FROM ready JOIN alerts USING (alert_id)
+    WHERE deliveries.alert_id = ready.alert_id AND channel = %(channel)s
+    RETURNING deliveries.alert_id, channel, tries, claimed_until, alerts.stage, alerts.event_at, alerts.vehicle_id, body
+"""
+
+# Whoever held the lease by then: it was delivered, and a repeat under way can at least not be repeated again.
+_MARK_SENT = f"""
+    UPDATE deliveries SET status = 'sent', sent_at = {_NOW}, claimed_until = NULL, last_error = NULL
+    FROM alerts
+    WHERE deliveries.alert_id = %(alert_id)s AND channel = %(channel)s AND status <> 'sent'
+        AND alerts.alert_id = deliveries.alert_id
+    RETURNING extract(epoch FROM sent_at - event_at)::float8
+"""
+
+# Only while the lease is still ours: its next holder may be sending right now.
+_MARK_FAILED = f"""
+    UPDATE deliveries SET
+        status = CASE WHEN %(retry_in_s)s::float8 IS NULL THEN 'gave_up' ELSE 'waiting' END,
+        next_try_at = {_NOW} + make_interval(secs => coalesce(%(retry_in_s)s::float8, 0)),
+        claimed_until = NULL,
+        last_error = %(error)s
+    WHERE alert_id = %(alert_id)s AND channel = %(channel)s AND status = 'waiting' AND claimed_until = %(claimed_until)s
+"""
+
+_BACKLOG = f"""
+    SELECT count(*), coalesce(greatest(extract(epoch FROM {_NOW} - min(created_at)), 0), 0)::float8 FROM (
+        SELECT created_at FROM deliveries JOIN alerts USING (alert_id)
+        WHERE status = 'waiting' AND channel = ANY(%(channels)s::text[])
+        UNION ALL
+        SELECT created_at FROM alerts WHERE fanned_out_at IS NULL
+    ) AS undelivered
+"""
+
+
+class Claim(NamedTuple):
+    """An alert that is ours to send on one channel until `claimed_until`; `tries` counts this one."""
+
+    alert_id: str
+    channel: str
+    tries: int
+    claimed_until: datetime
+    stage: str
+    event_at: datetime
+    vehicle_id: str | None
+    violation: Mapping[str, Any]
+
+
+class FannedOut(NamedTuple):
+    """How many alerts were given to the channels, and how many of them are to be recorded only."""
+
+    alerts: int
+    recorded: int
+
+
+class Backlog(NamedTuple):
+    """What waits, over all channels, and the age of the oldest since it was written."""
+
+    waiting: int
+    oldest_s: float
+
+
+class Outbox:
+    """The outbox of one database. Each method is one statement and one commit, safe to call from several tasks.
+
+    `connect` makes autocommit connections in UTC; they are made when first needed and again after a loss (the call
+    that finds the loss raises psycopg's error). `clock` replaces the database's own clock, for tests.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[Connection]], clock: Callable[[], datetime] | None = None
+    ) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._connecting = asyncio.Lock()
+        self._connection: Connection | None = None
+        self._listener: Connection | None = None
+
+    async def fan_out(self, channels: Sequence[str], limit: int = 1000) -> FannedOut:
+        """Give up to `limit` new alerts to `channels`; alerts not meant to be pushed are recorded at once."""
+        rows = await self._rows(_FAN_OUT, {"channels": list(channels), "limit": limit})
+        return FannedOut(*rows[0])
+
+    async def record_stale(self, channel: str, older_than_s: float) -> int:
+        """Record, instead of sending, what waits for `channel` and happened longer ago than that; how many."""
+        return await self._count(_RECORD_STALE, {"channel": channel, "older_than_s": older_than_s})
+
+    async def claim(self, channel: str, limit: int, lease_s: float) -> list[Claim]:
+        """Up to `limit` alerts that are due, at most one per vehicle, the longest due first; ours for `lease_s`."""
+        rows = await self._rows(_CLAIM, {"channel": channel, "limit": limit, "lease_s": lease_s})
+        return [Claim(*row) for row in rows]
+
+    async def mark_sent(self, alert_id: str, channel: str) -> float | None:
+        """The channel has it. Returns the seconds from event to now; None when it was marked before."""
+        rows = await self._rows(_MARK_SENT, {"alert_id": alert_id, "channel": channel})
+        return float(rows[0][0]) if rows else None
+
+    async def mark_failed(
+        self, alert_id: str, channel: str, claimed_until: datetime, error: str, retry_in_s: float | None
+    ) -> bool:
+        """Try again after `retry_in_s`, or give up (None). False when the lease was no longer ours: nothing changed."""
+        changed = await self._count(
+            _MARK_FAILED,
+            {
+                "alert_id": alert_id,
+                "channel": channel,
+                "claimed_until": claimed_until,
+                "retry_in_s": retry_in_s,
+                "error": _storable(error),
+            },
+        )
+        return changed == 1
+
+    async def backlog(self, channels: Sequence[str]) -> Backlog:
+        """What waits for `channels` or is not given to any channel yet."""
+        rows = await self._rows(_BACKLOG, {"channels": list(channels)})
+        return Backlog(*rows[0])
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait for news of new alerts; True when it came, False after `timeout_s`. One caller at a time.
+
+        News is only a hint: it is lost while nobody listens, so look into the outbox after a timeout as well.
+        """
+        if self._listener is None or self._listener.closed:
+            self._listener = await self._connect()
+            await self._listener.execute(f"LISTEN {NOTIFY_CHANNEL}")
+            # What was written before we listened told nobody.
+            return True
+        return bool([note async for note in self._listener.notifies(timeout=timeout_s, stop_after=1)])
+
+    async def close(self) -> None:
+        """Close the connections; waiting calls fail."""
+        for connection in (self._connection, self._listener):
+            if connection is not None:
+                await connection.close()
+        self._connection = self._listener = None
+
+    async def _rows(self, query: LiteralString, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
+        cursor = await self._execute(query, parameters)
+        return await cursor.fetchall()
+
+    async def _count(self, query: LiteralString, parameters: dict[str, object]) -> int:
+        return (await self._execute(query, parameters)).rowcount
+
+    async def _execute(
+        self, query: LiteralString, parameters: dict[str, object]
+    ) -> psycopg.AsyncCursor[tuple[Any, ...]]:
+        now = self._clock() if self._clock else None
+        connection = await self._open()
+        return await connection.execute(query, parameters | {"now": now})
+
+    async def _open(self) -> Connection:
+        async with self._connecting:
+            if self._connection is None or self._connection.closed:
+                connection = await self._connect()
+                # Only durable alerts may leave, and the worker may commit without waiting for the disk. A durable
+                # commit of ours, later in the same write-ahead log, makes everything that it saw durable too.
+                await connection.execute("SET synchronous_commit = on")
+                self._connection = connection
+            return self._connection
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL refuses NUL and lone surrogates; both can come from a receiver's answer.
+    return text.replace("\0", "").encode(errors="replace").decode()[:_MAX_ERROR_CHARS]
