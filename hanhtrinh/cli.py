@@ -27,15 +27,16 @@ COMMANDS = {
     "doctor": "Check every connection, version, privilege and clock.",
 }
 
-# By name, so that no command loads the libraries of another just to know their errors.
+# (top package, name): by name, so that no command loads the libraries of another just to know their errors.
 EXPECTED_ERRORS = frozenset(
     {
-        "hanhtrinh.settings.SettingsError",
-        "ingest.log.LogError",
-        "storage.connect.DatabaseError",
-        "psycopg.OperationalError",
-        "detectors.rules.RulesError",
-        "ingest.recordings.RecordingError",
+        ("hanhtrinh", "SettingsError"),
+        ("ingest", "LogError"),
+        ("ingest", "RecordingError"),
+        ("ingest", "MqttError"),
+        ("storage", "DatabaseError"),
+        ("psycopg", "OperationalError"),
+        ("detectors", "RulesError"),
     }
 )
 
@@ -88,7 +89,7 @@ for _name, _summary in COMMANDS.items():
 
 def is_expected(error: BaseException) -> bool:
     """Whether the message alone tells the user what to do, so that a traceback would only hide it."""
-    return any(f"{kind.__module__}.{kind.__qualname__}" in EXPECTED_ERRORS for kind in type(error).__mro__)
+    return any((kind.__module__.partition(".")[0], kind.__name__) in EXPECTED_ERRORS for kind in type(error).__mro__)
 
 
 def main() -> None:

@@ -156,7 +156,7 @@ class EmbeddedDatabase:
         while True:
             try:
                 with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-                    if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+                    if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
                         connection.execute(f'CREATE DATABASE "{DATABASE}"')
                 return
             except psycopg.OperationalError as error:

@@ -1,0 +1,78 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+ARGS ?=
+RUN_VENV := .venv
+DEV_VENV := .venv-dev
+KAFKA_JARS := .cache/kafka
+INSTALL := pip install --quiet --disable-pip-version-check --require-hashes
+PACKAGES := detectors ingest storage alerts hanhtrinh
+
+.PHONY: help
+help: ## Show these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+.PHONY: run
+run: $(RUN_VENV)/.installed ## Install what is missing and run everything in one process; ARGS="--demo --for 60s"
+	$(RUN_VENV)/bin/hanhtrinh run $(ARGS)
+
+.PHONY: test
+test: check services ## Run the checks and all tests against real servers, installed first where missing; ARGS="-k word"
+	$(DEV_VENV)/bin/pytest $(ARGS)
+
+.PHONY: check
+check: $(DEV_VENV)/.installed ## Lint, types and import rules
+	$(DEV_VENV)/bin/ruff check .
+	$(DEV_VENV)/bin/ruff format --check .
+	$(DEV_VENV)/bin/mypy
+	$(DEV_VENV)/bin/lint-imports
+
+.PHONY: format
+format: $(DEV_VENV)/.installed ## Format the code and mend what the linter can
+	$(DEV_VENV)/bin/ruff check --fix .
+	$(DEV_VENV)/bin/ruff format .
+
+.PHONY: bench
+bench: services $(DEV_VENV)/.installed ## Measure and print tables and JSON; ARGS="worker" for one of them
+	$(DEV_VENV)/bin/python -m benchmarks $(ARGS)
+
+.PHONY: lock
+lock: $(DEV_VENV)/.installed ## Write requirements*.txt again from pyproject.toml; ARGS="--upgrade" for newer versions
+	CUSTOM_COMPILE_COMMAND="make lock" $(DEV_VENV)/bin/pip-compile $(LOCK) --output-file requirements.txt pyproject.toml
+	CUSTOM_COMPILE_COMMAND="make lock" $(DEV_VENV)/bin/pip-compile $(LOCK) --extra dev --constraint requirements.txt \
+		--output-file requirements-dev.txt pyproject.toml
+
+LOCK = --quiet --generate-hashes --strip-extras --allow-unsafe --all-build-deps --no-emit-index-url \
+	--no-emit-trusted-host --no-emit-find-links $(ARGS)
+
+.PHONY: services
+services: programs $(KAFKA_JARS)/.installed ## Install the servers of the tests
+
+.PHONY: kafka
+kafka: $(KAFKA_JARS)/.installed ## Fetch the jars of the tests' Kafka
+
+.PHONY: programs
+programs:
+	@tests/services/programs
+
+$(RUN_VENV)/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hanhtrinh needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(RUN_VENV)
+	$(RUN_VENV)/bin/$(INSTALL) --requirement requirements.txt
+	$(RUN_VENV)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	touch $@
+
+$(DEV_VENV)/.installed: requirements-dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hanhtrinh needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(DEV_VENV)
+	$(DEV_VENV)/bin/$(INSTALL) --requirement requirements-dev.txt
+	$(DEV_VENV)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	touch $@
+
+$(KAFKA_JARS)/.installed: tests/services/kafka/pom.xml | programs
+	rm -rf $(KAFKA_JARS)
+	mvn --batch-mode --quiet --file $< dependency:copy-dependencies -DincludeScope=runtime \
+		-DoutputDirectory="$(CURDIR)/$(KAFKA_JARS)"
+	touch $@

@@ -1,0 +1,36 @@
+"""What every test may use: the servers, and an environment without the developer's own settings."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from hanhtrinh.settings import PREFIX, Settings
+from tests.services.fixtures import (
+    empty_postgres_url,
+    kafka,
+    mosquitto,
+    postgres,
+    postgres_url,
+    services_home,
+    shared_data,
+)
+
+__all__ = [
+    "empty_postgres_url",
+    "kafka",
+    "mosquitto",
+    "postgres",
+    "postgres_url",
+    "services_home",
+    "shared_data",
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setitem(Settings.model_config, "env_file", None)

@@ -1,0 +1,1 @@
+"""The real servers that the tests run against, each started on free loopback ports."""
