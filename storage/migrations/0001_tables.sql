@@ -112,7 +112,7 @@ CREATE TABLE violations (
     ended_at timestamptz NOT NULL,
     duration_s float8 NOT NULL,
     start_lat float8, start_lon float8, end_lat float8, end_lon float8,
-    fixes int NOT NULL,
+    fixes int,                   -- how many prove it; null for driving time, proven by its span
     limit_kmh float8, limit_source text, top_speed_kmh float8, mean_speed_kmh float8, excess_kmh float8,
     fine_band text, report_band text, distance_m float8,
     limit_s float8, actual_s float8,

@@ -1,0 +1,247 @@
+"""The judge of vehicles: columns of fixes in; flags, activity changes and speeding episodes out.
+
+One class serves the stream (a micro-batch at a time), the re-judge (a stretch read back from storage) and the
+offline check (a whole recording at once). However the fixes are cut into calls, what comes out together is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.activity import ActivityChanges, activity_of_legs, changes
+from detectors.checks import Check, Flags, Place, is_jump, walk_jumps
+from detectors.columns import Bool, Columns, Int
+from detectors.fleet import NEVER, FleetState
+from detectors.geo import distance_mm
+from detectors.limits import LimitBook, speeds, thousandths
+from detectors.rules import Dated, RulePack, SpeedingRule
+from detectors.runs import LabelledFixes, label_of, runs_of
+from detectors.speeding import Episode, EpisodeTrack, Label
+
+
+class EpisodeNews(NamedTuple):
+    """A proven episode that this call opened, grew or ended."""
+
+    vehicle: int
+    episode: Episode
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What one call found out. Arrays are row by row those of the columns given."""
+
+    flags: Flags
+    settled: Bool
+    """The judge's state after this fix follows from this fix alone: judging may begin here."""
+    activity: ActivityChanges
+    episodes: list[EpisodeNews]
+
+
+class _Previous(NamedTuple):
+    """For each row the trusted fix before it; `there` is False for a vehicle's first."""
+
+    there: Bool
+    time_us: Int
+    lat: NDArray[np.float64]
+    lon: NDArray[np.float64]
+    speed_kmh: NDArray[np.float64]
+    driver: NDArray[np.int32]
+
+
+class JourneyJudge:
+    """Judges fixes vehicle by vehicle in time order, remembering what it must in a `FleetState`."""
+
+    def __init__(self, pack: RulePack, speeding: Dated[SpeedingRule], limits: LimitBook) -> None:
+        self._pack = pack
+        self._speeding = speeding
+        self._limits = limits
+        self.state = FleetState()
+
+    def advance(self, batch: Columns, flags: Flags) -> Judgement:
+        """Judge fixes newer than any judged before of their vehicle.
+
+        `batch` is sorted by (vehicle, time) without two rows alike in both; `flags` are those each fix earned alone.
+        """
+        if len(batch):
+            size = int(batch.vehicle[-1]) + 1
+            self.state.reserve(size)
+            self._limits.reserve(size)
+        flags = flags.copy()
+        settled = np.zeros(len(batch), dtype=np.bool_)
+        usable = np.flatnonzero(flags == 0)
+        rows = batch if len(usable) == len(batch) else batch.take(usable)
+        if not len(rows):
+            nothing = np.zeros(0, dtype=np.bool_)
+            return Judgement(flags, settled, _changes_at(rows, self._previous(rows, nothing), nothing, nothing), [])
+        first = _firsts(rows)
+        self.state.seen_us[rows.vehicle[_lasts(first)]] = rows.time_us[_lasts(first)]
+        previous = self._previous(rows, first)
+        leg_mm = _legs(rows, previous)
+        jumps = self._jumps(rows, first, previous, leg_mm)
+        if jumps.any():
+            flags[usable[jumps]] |= Check.JUMP
+            usable = usable[~jumps]
+            rows = rows.take(~jumps)
+            first = _firsts(rows)
+            previous = self._previous(rows, first)
+            leg_mm = _legs(rows, previous)
+        activity = self._activity(rows, first, previous, leg_mm)
+        episodes, unsettled = self._episodes(rows, previous, leg_mm)
+        settled[usable] = ~unsettled
+        self._remember(rows, first)
+        return Judgement(flags, settled, activity, episodes)
+
+    def _previous(self, rows: Columns, first: Bool) -> _Previous:
+        state, heads = self.state, rows.vehicle[first]
+        found = []
+        for now, before in (
+            (rows.time_us, state.last_us),
+            (rows.lat, state.last_lat),
+            (rows.lon, state.last_lon),
+            (rows.speed_kmh, state.last_speed_kmh),
+            (rows.driver, state.last_driver),
+        ):
+            column = np.empty_like(now)
+            column[1:] = now[:-1]
+            column[first] = before[heads]
+            found.append(column)
+        return _Previous(found[0] != NEVER, *found)
+
+    def _jumps(self, rows: Columns, first: Bool, previous: _Previous, leg_mm: Int) -> Bool:
+        numbers, state = self._pack.checks, self.state
+        leg_us = np.where(previous.there, rows.time_us - previous.time_us, 0)
+        suspicious = previous.there & is_jump(leg_mm, leg_us, numbers)
+        suspicious |= first & (state.suspect_us[rows.vehicle] != NEVER)
+        jumps = np.zeros(len(rows), dtype=np.bool_)
+        for vehicle in np.unique(rows.vehicle[suspicious]).tolist():
+            begin, end = np.searchsorted(rows.vehicle, [vehicle, vehicle + 1]).tolist()
+            trusted = _place(state.last_us, state.last_lat, state.last_lon, vehicle)
+            suspect = _place(state.suspect_us, state.suspect_lat, state.suspect_lon, vehicle)
+            here = slice(begin, end)
+            jumps[here], suspect = walk_jumps(
+                rows.time_us[here], rows.lat[here], rows.lon[here], trusted, suspect, numbers
+            )
+            state.suspect_us[vehicle] = NEVER if suspect is None else suspect.time_us
+            if suspect is not None:
+                state.suspect_lat[vehicle], state.suspect_lon[vehicle] = suspect.lat, suspect.lon
+        return jumps
+
+    def _activity(self, rows: Columns, first: Bool, previous: _Previous, leg_mm: Int) -> ActivityChanges:
+        """Pieces begin at the previous fix: what a vehicle did is known when the leg is complete."""
+        leg_us = np.where(previous.there, rows.time_us - previous.time_us, 0)
+        activity = activity_of_legs(leg_us, leg_mm, previous.speed_kmh, self._pack.activity)
+        pieces = previous.there
+        if not pieces.all():
+            rows, first, activity = rows.take(pieces), _after_drop(first, pieces), activity[pieces]
+            previous = _Previous(*(column[pieces] for column in previous))
+        state = self.state
+        before, driver_before = state.activity[rows.vehicle], state.activity_driver[rows.vehicle]
+        new = changes(rows.vehicle, first, previous.time_us, previous.driver, activity, before, driver_before)
+        last = _lasts(first)
+        state.activity[rows.vehicle[last]] = activity[last]
+        state.activity_driver[rows.vehicle[last]] = previous.driver[last]
+        return _changes_at(rows, previous, activity, new)
+
+    def _episodes(self, rows: Columns, previous: _Previous, leg_mm: Int) -> tuple[list[EpisodeNews], Bool]:
+        """Only vehicles that are over, or have an open episode, cost more than a comparison a fix."""
+        limit, highest = self._limits.limits(rows)
+        speed = speeds(rows.speed_kmh)
+        rule = self._rule_at(rows.time_us)
+        numbers = self._speeding.rules
+        min_excess = np.array([thousandths(each.min_excess_kmh) for each in numbers])[rule]
+        max_gap_us = np.array([round(each.max_gap_s * 1e6) for each in numbers])[rule]
+        over = speed - limit >= min_excess
+        unsettled = np.zeros(len(rows), dtype=np.bool_)
+        concerned = np.union1d(rows.vehicle[over], np.array(list(self.state.tracks), dtype=np.int32))
+        if not len(concerned):
+            return [], unsettled
+        chosen = np.flatnonzero(np.isin(rows.vehicle, concerned))
+        labelled = LabelledFixes(
+            rows=rows.take(chosen),
+            leg_mm=leg_mm[chosen],
+            gap=(~previous.there | (rows.time_us - previous.time_us > max_gap_us))[chosen],
+            speed=speed[chosen],
+            limit=limit[chosen],
+            highest=highest[chosen],
+            rule=rule[chosen],
+            label=label_of(speed[chosen], limit[chosen], min_excess[chosen]),
+            strict_label=label_of(speed[chosen], highest[chosen], min_excess[chosen]),
+        )
+        news = self._follow(labelled, chosen, unsettled)
+        return news, unsettled
+
+    def _follow(self, fixes: LabelledFixes, chosen: NDArray[np.intp], unsettled: Bool) -> list[EpisodeNews]:
+        state = self.state
+        news: list[EpisodeNews] = []
+        touched: dict[int, None] = {}
+        for vehicle, strict_label, run in runs_of(fixes, list(self._speeding.rules)):
+            track = state.tracks.setdefault(vehicle, EpisodeTrack())
+            strict = state.strict_tracks.setdefault(vehicle, EpisodeTrack())
+            touched[vehicle] = None
+            times_us = fixes.rows.time_us[run.first_row : run.end_row].tolist()
+            if track.open is not None or run.label is Label.OVER:
+                ended, open_rows = track.feed(run, run.label, times_us)
+                strict.feed(run, strict_label, times_us)
+                news.extend(EpisodeNews(vehicle, episode) for episode in ended)
+                unsettled[chosen[run.first_row : run.first_row + open_rows]] = True
+                if track.open and strict.open and strict.open.proven_us is not None:
+                    track.open.strictly_proven = True
+        for vehicle in touched:
+            episode = state.tracks[vehicle].open
+            if episode is None:
+                del state.tracks[vehicle], state.strict_tracks[vehicle]
+            elif episode.proven_us is not None:
+                news.append(EpisodeNews(vehicle, episode))
+        return news
+
+    def _rule_at(self, time_us: Int) -> NDArray[np.intp]:
+        begins = np.array(self._speeding.begins_us, dtype=np.int64)
+        return np.maximum(np.searchsorted(begins, time_us, side="right") - 1, 0)
+
+    def _remember(self, rows: Columns, first: Bool) -> None:
+        last, state = _lasts(first), self.state
+        codes = rows.vehicle[last]
+        state.last_us[codes] = rows.time_us[last]
+        state.last_lat[codes] = rows.lat[last]
+        state.last_lon[codes] = rows.lon[last]
+        state.last_speed_kmh[codes] = rows.speed_kmh[last]
+        state.last_driver[codes] = rows.driver[last]
+
+
+def _firsts(rows: Columns) -> Bool:
+    first = np.ones(len(rows), dtype=np.bool_)
+    first[1:] = rows.vehicle[1:] != rows.vehicle[:-1]
+    return first
+
+
+def _lasts(first: Bool) -> Bool:
+    last = np.ones(len(first), dtype=np.bool_)
+    last[:-1] = first[1:]
+    return last
+
+
+def _after_drop(first: Bool, kept: Bool) -> Bool:
+    """The firsts of what is left when some firsts were dropped: only a vehicle's first can lack a predecessor."""
+    moved = first.copy()
+    moved[1:] |= first[:-1] & ~kept[:-1]
+    return moved[kept]
+
+
+def _legs(rows: Columns, previous: _Previous) -> Int:
+    leg_mm = distance_mm(previous.lat, previous.lon, rows.lat, rows.lon)
+    leg_mm[~previous.there] = 0
+    return leg_mm
+
+
+def _place(time_us: Int, lat: NDArray[np.float64], lon: NDArray[np.float64], vehicle: int) -> Place | None:
+    if time_us[vehicle] == NEVER:
+        return None
+    return Place(int(time_us[vehicle]), float(lat[vehicle]), float(lon[vehicle]))
+
+
+def _changes_at(rows: Columns, previous: _Previous, activity: NDArray[np.int8], new: Bool) -> ActivityChanges:
+    return ActivityChanges(rows.vehicle[new], previous.time_us[new], previous.driver[new], activity[new])

@@ -1,0 +1,86 @@
+"""The limit that each fix is held against, and where it came from."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.columns import Columns, Int
+from detectors.rules import RulePack
+
+
+class LimitSource(IntEnum):
+    """Where a vehicle's limit came from, the strongest last; stored by its name in lower case."""
+
+    CLASS = 0
+    """The rule pack's default for its class: there may be a sign that says otherwise."""
+    GIVEN = 1
+    """Named by whoever asked for the judgement (one limit for all)."""
+    VEHICLE = 2
+    """The vehicle's own cap, from the registry."""
+    ROAD = 3
+    """The road's limit, carried by the recording."""
+
+
+def thousandths(kmh: float) -> int:
+    """A speed in whole thousandths of a km/h: decimals compare exactly where binary fractions do not."""
+    return round(kmh * 1000)
+
+
+class LimitBook:
+    """Limits by vehicle code, in thousandths of a km/h."""
+
+    def __init__(self, pack: RulePack, given_kmh: float | None = None) -> None:
+        self._pack = pack
+        self._given_kmh = given_kmh
+        self._limit = np.empty(0, np.int64)
+        self._highest = np.empty(0, np.int64)
+        self._source = np.empty(0, np.int8)
+
+    def reserve(self, size: int) -> None:
+        """Have a limit for all codes below `size`: the given one, or that of an unregistered vehicle."""
+        old = len(self._limit)
+        if size <= old:
+            return
+        new = max(size, old + old // 2, 1024)
+        limit, highest, source = self._entry(None, None)
+        for name, value in (("_limit", limit), ("_highest", highest), ("_source", source)):
+            array = getattr(self, name)
+            grown = np.full(new, value, dtype=array.dtype)
+            grown[:old] = array
+            setattr(self, name, grown)
+
+    def register(self, code: int, limit_kmh: float | None, speed_class: str | None) -> None:
+        """Set what the registry knows of a vehicle. KeyError for a class the pack does not have."""
+        self.reserve(code + 1)
+        self._limit[code], self._highest[code], self._source[code] = self._entry(limit_kmh, speed_class)
+
+    def _entry(self, limit_kmh: float | None, speed_class: str | None) -> tuple[int, int, int]:
+        if self._given_kmh is not None:
+            return thousandths(self._given_kmh), thousandths(self._given_kmh), LimitSource.GIVEN
+        if limit_kmh is not None:
+            return thousandths(limit_kmh), thousandths(limit_kmh), LimitSource.VEHICLE
+        row = self._pack.speed_classes[speed_class or self._pack.unregistered_class]
+        return thousandths(row.default_kmh), thousandths(row.highest_kmh), LimitSource.CLASS
+
+    def limits(self, rows: Columns) -> tuple[Int, Int]:
+        """For each row its limit, and the highest limit that any reading of the evidence allows."""
+        limit, highest = self._limit[rows.vehicle], self._highest[rows.vehicle]
+        road = ~np.isnan(rows.limit_kmh)
+        if road.any():
+            on_road = np.rint(rows.limit_kmh[road] * 1000).astype(np.int64)
+            limit[road] = highest[road] = on_road
+        return limit, highest
+
+    def source(self, code: int, limit: int) -> LimitSource:
+        """Where a limit that judged this vehicle came from."""
+        if limit != int(self._limit[code]):
+            return LimitSource.ROAD
+        return LimitSource(int(self._source[code]))
+
+
+def speeds(kmh: NDArray[np.float64]) -> Int:
+    """Speeds in whole thousandths of a km/h; -1 where none was given."""
+    return np.where(np.isnan(kmh), -1, np.rint(kmh * 1000)).astype(np.int64)

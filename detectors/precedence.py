@@ -1,0 +1,62 @@
+"""Which of several different fixes with one vehicle and time stands: settled by content, never by arrival (law 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from detectors.checks import Flags
+from detectors.columns import Columns, Names
+from detectors.fix import Fix
+
+
+def precedence(fix: Fix, flags_alone: int) -> tuple[Any, ...]:
+    """A total order on content: the smallest stands. Trusted comes before flagged, then what is judged, then the rest."""
+    judged = (fix.lat, fix.lon, fix.speed_kmh, fix.driver_id, fix.satellites, fix.hdop, fix.valid)
+    rest = (fix.heading_deg, fix.ignition, fix.door_open, fix.odometer_km)
+    return (flags_alone != 0, *(_sortable(value) for value in judged + rest))
+
+
+def _sortable(value: Any) -> tuple[bool, Any]:
+    return (value is None, 0 if value is None else value)
+
+
+def standing_rows(batch: Columns, flags: Flags, drivers: Names) -> tuple[np.ndarray[Any, np.dtype[np.intp]], int]:
+    """Rows in (vehicle, time) order, one for each pair: the one that stands. Also how many others differed from it.
+
+    The others are the doubled fixes (alike) and the losers of a conflict (different).
+    """
+    order = np.lexsort((batch.time_us, batch.vehicle))
+    vehicle, time_us = batch.vehicle[order], batch.time_us[order]
+    again = np.zeros(len(order), dtype=np.bool_)
+    again[1:] = (vehicle[1:] == vehicle[:-1]) & (time_us[1:] == time_us[:-1])
+    if not again.any():
+        return order, 0
+    heads = np.flatnonzero(~again)
+    ends = np.append(heads[1:], len(order))
+    conflicts = 0
+    several = ends - heads > 1
+    for head, end in zip(heads[several].tolist(), ends[several].tolist(), strict=True):
+        keys = {int(row): _row_key(batch, int(row), int(flags[row]), drivers) for row in order[head:end]}
+        order[head] = min(keys, key=lambda row: keys[row])
+        conflicts += len(set(keys.values())) - 1
+    return order[heads], conflicts
+
+
+def _row_key(batch: Columns, row: int, flags: int, drivers: Names) -> tuple[Any, ...]:
+    """`precedence` of a row of a recording, as far as it is judged."""
+    speed, hdop = float(batch.speed_kmh[row]), float(batch.hdop[row])
+    satellites, valid = int(batch.satellites[row]), int(batch.valid[row])
+    fix = Fix(
+        "",
+        0,
+        float(batch.lat[row]),
+        float(batch.lon[row]),
+        None if np.isnan(speed) else speed,
+        drivers.name(int(batch.driver[row])),
+        satellites=None if satellites < 0 else satellites,
+        hdop=None if np.isnan(hdop) else hdop,
+        valid=None if valid < 0 else bool(valid),
+    )
+    return precedence(fix, flags)

@@ -1,0 +1,99 @@
+"""Judges a whole recording at once: what the stream and its re-judges must end in, whatever the order of arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from detectors.activity import Activity, ActivityChanges
+from detectors.checks import Check, flags_alone
+from detectors.columns import Columns, Names
+from detectors.hours import Interval, Line, judge_hours
+from detectors.journeys import JourneyJudge
+from detectors.limits import LimitBook
+from detectors.precedence import standing_rows
+from detectors.rules import ContinuousRule, Dated, RulePack, SpeedingRule
+from detectors.verdict import speeding_violation
+from detectors.violation import Violation
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingJudgement:
+    """Violations in order of vehicle and start, and what the fixes were worth."""
+
+    violations: list[Violation]
+    fixes: int
+    doubled: int
+    conflicts: int
+    flagged: Mapping[str, int]
+
+
+def judge_recording(
+    columns: Columns,
+    vehicles: Names,
+    drivers: Names,
+    pack: RulePack,
+    speeding: Dated[SpeedingRule],
+    continuous: Dated[ContinuousRule],
+    limits: LimitBook,
+    kinds: Mapping[str, str | None],
+) -> RecordingJudgement:
+    """Judge fixes in any order. `kinds` gives the vehicle kind, which decides the rest, where it is known."""
+    alone = flags_alone(columns, pack.checks, None)
+    rows, conflicts = standing_rows(columns, alone, drivers)
+    standing = columns.take(rows)
+    judge = JourneyJudge(pack, speeding, limits)
+    judgement = judge.advance(standing, alone[rows])
+    violations = [
+        speeding_violation(
+            episode, vehicle, vehicles.names[vehicle], drivers.name(episode.driver), limits, pack.name
+        )
+        for vehicle, episode in judgement.episodes
+    ]
+    places = _Places(standing, judgement.flags)
+    codes = {name: code for code, name in enumerate(vehicles.names)}
+    for line, intervals in _lines(judgement.activity, judge, vehicles, drivers, kinds).items():
+        for violation in judge_hours(line, intervals, continuous, pack.name).violations:
+            assert violation.vehicle_id is not None
+            code = codes[violation.vehicle_id]
+            violations.append(
+                replace(
+                    violation, start=places.at(code, violation.started_us), end=places.at(code, violation.ended_us)
+                )
+            )
+    violations.sort(key=lambda each: (each.vehicle_id or "", each.started_us, each.kind))
+    flagged = {check.name.lower(): int(np.count_nonzero(judgement.flags & check)) for check in Check if check.name}
+    return RecordingJudgement(violations, len(rows), len(columns) - len(rows) - conflicts, conflicts, flagged)
+
+
+def _lines(
+    activity: ActivityChanges, judge: JourneyJudge, vehicles: Names, drivers: Names, kinds: Mapping[str, str | None]
+) -> dict[Line, list[Interval]]:
+    """The intervals of each line; a vehicle's last activity holds until its last trusted fix."""
+    lines: dict[Line, list[Interval]] = {}
+    codes, times_us = activity.vehicle.tolist(), activity.time_us.tolist()
+    for row, (vehicle, begin_us) in enumerate(zip(codes, times_us, strict=True)):
+        is_last = row + 1 == len(codes) or codes[row + 1] != vehicle
+        end_us = int(judge.state.last_us[vehicle]) if is_last else times_us[row + 1]
+        name = vehicles.names[vehicle]
+        driver_id = drivers.name(int(activity.driver[row]))
+        line = Line(driver_id, None if driver_id else name)
+        lines.setdefault(line, []).append(
+            Interval(begin_us, end_us, Activity(int(activity.activity[row])), name, kinds.get(name))
+        )
+    return lines
+
+
+class _Places:
+    """Where a vehicle was: the last trusted fix at or before a time."""
+
+    def __init__(self, standing: Columns, flags: np.ndarray[tuple[int], np.dtype[np.int32]]) -> None:
+        self._rows = standing.take(flags == 0)
+
+    def at(self, vehicle: int, time_us: int) -> tuple[float, float] | None:
+        rows = self._rows
+        begin, end = np.searchsorted(rows.vehicle, [vehicle, vehicle + 1])
+        row = begin + np.searchsorted(rows.time_us[begin:end], time_us, side="right") - 1
+        return None if row < begin else (float(rows.lat[row]), float(rows.lon[row]))

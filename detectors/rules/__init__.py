@@ -1,0 +1,136 @@
+"""Rules as data: what a rule pack holds. The numbers live in the .toml files beside this one (law 6).
+
+Parsing and checking a pack is the application's work (`hanhtrinh.rule_packs`); detectors are handed the result.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Generic, TypeVar
+
+Rule = TypeVar("Rule")
+
+_STRICT = {"extra": "forbid", "allow_inf_nan": False}
+"""For whoever parses a pack with pydantic: a misspelt number must not be silently unused."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckNumbers:
+    """Bounds beyond which a fix is distrusted."""
+
+    __pydantic_config__ = _STRICT
+
+    min_satellites: int
+    max_hdop: float
+    earliest: date
+    """No tracker fix is older: an earlier time is a clock that was not set."""
+    max_ahead_s: float
+    """How far a fix may lie ahead of its receipt."""
+    max_speed_kmh: float
+    jump_kmh: float
+    """A leg that needs more than this to the last trusted fix is a jump..."""
+    jump_min_m: float
+    """... if it is also longer than this: trackers hold a position for seconds and then catch up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityNumbers:
+    """When a vehicle counts as driving."""
+
+    __pydantic_config__ = _STRICT
+
+    moving_kmh: float
+    max_silence_s: float
+    still_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A band of excess over the limit, in km/h."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    over_kmh: float
+    """Lower edge."""
+    inclusive: bool
+    """Whether exactly `over_kmh` belongs to this band or to the one below."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedingRule:
+    """One dated version of the speeding rule; `valid_from` is its version. Dates are local days, `valid_to` exclusive."""
+
+    __pydantic_config__ = _STRICT
+
+    valid_from: date
+    valid_to: date | None = None
+    source: str
+    min_excess_kmh: float
+    exit_after_s: float
+    max_gap_s: float
+    min_fixes: int
+    min_duration_s: float
+    fine_bands: tuple[Band, ...]
+    report_bands: tuple[Band, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinuousRule:
+    """One dated version of the limit on continuous driving."""
+
+    __pydantic_config__ = _STRICT
+
+    valid_from: date
+    valid_to: date | None = None
+    source: str
+    limit_s: float
+    rest_s: float
+    rest_s_by_kind: Mapping[str, float] = field(default_factory=dict)
+
+    def rest_us(self, kind: str | None) -> int:
+        """The rest that ends a drive in a vehicle of this kind, microseconds."""
+        return round(self.rest_s_by_kind.get(kind or "", self.rest_s) * 1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedClass:
+    """The limit of a class of vehicle where no sign says otherwise, and the highest any road allows it."""
+
+    __pydantic_config__ = _STRICT
+
+    default_kmh: float
+    highest_kmh: float
+
+
+@dataclass(frozen=True, slots=True)
+class RulePack:
+    """One country's rules. Rules of a kind are dated versions in order, without overlap."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    title: str
+    time_zone: str
+    checks: CheckNumbers
+    activity: ActivityNumbers
+    speeding: tuple[SpeedingRule, ...]
+    continuous_driving: tuple[ContinuousRule, ...]
+    speed_classes: Mapping[str, SpeedClass]
+    unregistered_class: str
+    """Class of a vehicle that no registry knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dated(Generic[Rule]):
+    """Versions of one rule with the moment each begins, microseconds UTC."""
+
+    begins_us: Sequence[int]
+    rules: Sequence[Rule]
+
+    def at(self, time_us: int) -> Rule:
+        """The version in force; before the first one, the first."""
+        return self.rules[max(0, bisect_right(self.begins_us, time_us) - 1)]

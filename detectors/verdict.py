@@ -1,0 +1,59 @@
+"""From a proven speeding episode to a violation."""
+
+from __future__ import annotations
+
+from detectors.limits import LimitBook
+from detectors.rules import SpeedingRule
+from detectors.speeding import Episode
+from detectors.violation import RuleName, SpeedingFigures, Violation, band_of, rfc3339
+
+
+def speeding_violation(
+    episode: Episode, vehicle: int, vehicle_id: str, driver_id: str | None, limits: LimitBook, pack: str
+) -> Violation:
+    """The violation an episode is at this moment: open while nothing ended it. The episode must be proven."""
+    assert episode.proven_us is not None
+    rule = episode.rule
+    return Violation(
+        kind="speeding",
+        rule=RuleName(pack, "speeding", rule.valid_from.isoformat()),
+        grade="confirmed" if episode.confirmed else "review",
+        status="open" if episode.closed_us is None else "closed",
+        vehicle_id=vehicle_id,
+        driver_id=driver_id,
+        started_us=episode.start_us,
+        ended_us=episode.last_us,
+        start=episode.start,
+        end=episode.end,
+        fixes=episode.fixes,
+        figures=SpeedingFigures(
+            limit_kmh=episode.limit_at_top / 1000,
+            limit_source=limits.source(vehicle, episode.limit_at_top).name.lower(),
+            top_speed_kmh=episode.top_speed / 1000,
+            mean_speed_kmh=round(episode.speed_sum / episode.fixes) / 1000,
+            excess_kmh=episode.top_excess / 1000,
+            fine_band=band_of(episode.top_excess, rule.fine_bands),
+            report_band=band_of(episode.top_excess, rule.report_bands),
+            distance_m=episode.distance_mm / 1000,
+        ),
+        judged_by=numbers_of(rule),
+        evidence={
+            "limits_kmh": {f"{limit / 1000:g}": fixes for limit, fixes in sorted(episode.limits.items())},
+            "first_over": rfc3339(episode.start_us),
+            "last_over": rfc3339(episode.last_us),
+            "law": rule.source,
+        },
+        proven_us=episode.proven_us,
+        closed_us=episode.closed_us,
+    )
+
+
+def numbers_of(rule: SpeedingRule) -> dict[str, float]:
+    """The five numbers that judge speeding."""
+    return {
+        "min_excess_kmh": rule.min_excess_kmh,
+        "exit_after_s": rule.exit_after_s,
+        "max_gap_s": rule.max_gap_s,
+        "min_fixes": rule.min_fixes,
+        "min_duration_s": rule.min_duration_s,
+    }
