@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from detectors.fix import from_us
-from ingest.formats import FixError, Reject, hanhtrinh_json, parse_time
+from ingest.formats import FixError, parse_time
 from ingest.formats.checked import (
     HDOP,
     HEADING_DEG,
@@ -36,6 +35,7 @@ from ingest.recordings.convert import (
     join_texts,
 )
 from ingest.recordings.mapping import ColumnMapping, RecordingError, ResolvedColumns
+from ingest.recordings.rejecting import Rejecter
 
 _NUMBER_FIELDS = {
     "lat": LAT, "lon": LON, "speed_kmh": SPEED_KMH, "heading_deg": HEADING_DEG, "odometer_km": ODOMETER_KM,
@@ -56,6 +56,7 @@ class ChunkBuilder:
         self._resolved = resolved
         self._vehicles = vehicles
         self._drivers = drivers
+        self._rejecter = Rejecter()
         self._times_seen = False
 
     def build(self, columns: dict[str, Any], rows: npt.NDArray[np.int64]) -> RecordingChunk:
@@ -169,22 +170,8 @@ class ChunkBuilder:
                     values[field] = str(cell) if flags[field].unreadable[place] else bool(flags[field].values[place])
                 else:
                     values[field] = str(cell).strip()
-            rejected.append(reject_row(int(rows[place]), values))
+            rejected.append(self._rejecter.values(int(rows[place]), values))
         return rejected
-
-
-def reject_row(row: int, values: dict[str, object]) -> RejectedRow:
-    """Why these values are no Fix, in the words of the format that the worker decodes them with."""
-    vehicle_id = values.get("vehicle_id")
-    message = msgspec.json.encode({name: value for name, value in values.items() if value == value})
-    try:
-        topic_id = checked_id("vehicle_id", vehicle_id)
-    except FixError as error:
-        message = msgspec.json.encode(values | {"vehicle_id": vehicle_id or ""})
-        return RejectedRow(row, "bad_id", error.detail, None, message)
-    decoded = hanhtrinh_json.decode(topic_id, message)
-    reject = decoded.rejects[0] if decoded.rejects else Reject("bad_value", "")
-    return RejectedRow(row, reject.reason, reject.detail, topic_id, message)
 
 
 def _time_of(cell: object, times: Times, place: int) -> str:

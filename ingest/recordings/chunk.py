@@ -39,9 +39,10 @@ class RejectedRow(NamedTuple):
     """As an editor or a spreadsheet counts: the header line of a CSV is row 1."""
     reason: str
     detail: str
-    vehicle_id: str | None
+    topic: str
+    """Where `send` publishes it."""
     message: bytes
-    """What `send` publishes of it, our own JSON as far as it goes."""
+    """What `send` publishes: our own JSON as far as it goes, or the line as it stands."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ingest.recordings.building import ChunkBuilder
 from ingest.recordings.chunk import Names, RecordingChunk, RejectedRow
 from ingest.recordings.files import CountedFile, kind_of, numbered_lines
 from ingest.recordings.mapping import ColumnMapping, RecordingError
+from ingest.recordings.rejecting import TOPIC, Rejecter
 
 _BLOCK_BYTES = 4 << 20
 _CHUNK_ROWS = 65_536
@@ -41,6 +42,7 @@ class Recording:
         self.vehicles = vehicles if vehicles is not None else Names()
         self.drivers = drivers if drivers is not None else Names()
         self._mapping = mapping
+        self._rejecter = Rejecter()
         self.kind = kind_of(path)
 
     @property
@@ -121,7 +123,7 @@ class Recording:
                 cells = {name: _as_utf8(part.column(name)) for name in wanted}
                 yield builder.build(cells, numbers)
         if misfits:
-            yield self._only_rejected([_misfit(item) for item in misfits])
+            yield self._only_rejected([self._misfit(item) for item in misfits])
 
     def _parquet_chunks(self, file: CountedFile, rows: int) -> Iterator[RecordingChunk]:
         from pyarrow import parquet
@@ -145,12 +147,12 @@ class Recording:
         for number, line in numbered_lines(file.text()):
             vehicle_id = _vehicle_of(line)
             if vehicle_id is None:
-                rejected.append(RejectedRow(number, "bad_id", "vehicle_id: the line names none", None, line))
+                rejected.append(self._rejecter.message(number, TOPIC, line))
             else:
                 decoded = hanhtrinh_json.decode(vehicle_id, line)
                 fixes += decoded.fixes
                 numbers += [number] * len(decoded.fixes)
-                rejected += [RejectedRow(number, *reject, vehicle_id, line) for reject in decoded.rejects]
+                rejected += [RejectedRow(number, *reject, TOPIC + vehicle_id, line) for reject in decoded.rejects]
             if len(fixes) + len(rejected) >= rows:
                 yield RecordingChunk.of_fixes(numbers, fixes, self.vehicles, self.drivers, rejected)
                 numbers, fixes, rejected = [], [], []
@@ -177,7 +179,7 @@ class Recording:
                     objects.append(item)
                     numbers.append(number)
                 else:
-                    rejected.append(_no_object(number, line))
+                    rejected.append(self._rejecter.line(number, line, "row: expected a JSON object"))
             if len(objects) >= rows:
                 yield built()
                 objects, numbers = [], []
@@ -185,6 +187,10 @@ class Recording:
             yield built()
         if rejected:
             yield self._only_rejected(rejected)
+
+    def _misfit(self, misfit: Any) -> RejectedRow:
+        detail = f"row: has {misfit.actual_columns} columns, expected {misfit.expected_columns}"
+        return self._rejecter.line(misfit.number, misfit.text.encode(), detail)
 
     def _only_rejected(self, rejected: list[RejectedRow]) -> RecordingChunk:
         return RecordingChunk.of_fixes([], [], self.vehicles, self.drivers, rejected)
@@ -211,21 +217,21 @@ def _row_numbers(read: int, count: int, misfits: list[Any]) -> Any:
     return numbers
 
 
-def _misfit(misfit: Any) -> RejectedRow:
-    detail = f"row: has {misfit.actual_columns} columns, expected {misfit.expected_columns}"
-    return RejectedRow(misfit.number, "bad_json", detail, None, misfit.text.encode())
-
-
-def _no_object(number: int, line: bytes) -> RejectedRow:
-    return RejectedRow(number, "bad_schema", "row: expected a JSON object or a list of them", None, line)
-
-
 def _as_utf8(column: Any) -> Any:
     try:
         return pc.cast(column, pa.string())
     except pa.ArrowInvalid:
-        texts = [None if cell is None else cell.decode("utf-8", "backslashreplace") for cell in column.to_pylist()]
-        return pa.array(texts, pa.string())
+        return pa.array([_decoded(cell) for cell in column.to_pylist()], pa.string())
+
+
+def _decoded(cell: bytes | None) -> str | None:
+    if cell is None:
+        return None
+    try:
+        return cell.decode()
+    except UnicodeDecodeError:
+        # The control character makes it unusable in every field, ids too.
+        return "\0" + cell.decode("utf-8", "backslashreplace")
 
 
 def _plain(column: Any) -> Any:
