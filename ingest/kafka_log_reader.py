@@ -1,0 +1,261 @@
+"""The log in Apache Kafka: the reader.
+
+Kafka's group gives out partitions, nothing else: positions come from the worker's database, and nothing is
+ever committed to Kafka. aiokafka loses records silently in several ways (a getmany() that raises has already moved
+other partitions; positions move before the work is done; errors in rebalance listeners are only logged); the
+rule against all of them is one: the position that counts is ours, and after anything unusual we seek back to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import CorruptRecordException, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from ingest.kafka_log import KafkaSecurity, KafkaTopic
+from ingest.log import AssignmentChanged, LoadPositions, LogError
+from ingest.positions import outside_log
+from ingest.raw import LogIdentity, LogRecord, LogSlice, RawMessage
+
+_SESSION_TIMEOUT_MS = 30_000
+_HEARTBEAT_MS = 3_000
+_MAX_POLL_INTERVAL_MS = 900_000
+
+log = logging.getLogger(__name__)
+
+
+class KafkaLogReader:
+    """Reads the partitions its group assigns, or the fixed ones given in `only` (then there is no group)."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        partitions: int,
+        load_positions: LoadPositions,
+        assignment_changed: AssignmentChanged,
+        *,
+        group: str | None = None,
+        only: Sequence[int] | None = None,
+        group_instance_id: str | None = None,
+        replication: int = 1,
+        security: KafkaSecurity | None = None,
+        session_timeout_ms: int = _SESSION_TIMEOUT_MS,
+    ) -> None:
+        if (group is None) == (only is None):
+            raise ValueError("a Kafka reader takes either a group or fixed partitions")
+        self._topic = KafkaTopic(bootstrap, topic, partitions, replication, security or KafkaSecurity())
+        self._load_positions = load_positions
+        self._assignment_changed = assignment_changed
+        self._group = group
+        self._only = only
+        self._group_instance_id = group_instance_id
+        self._session_timeout_ms = session_timeout_ms
+        self._consumer: AIOKafkaConsumer | None = None
+        self._identity: LogIdentity | None = None
+        self._positions: dict[int, int] = {}
+        self._poison: Exception | None = None
+        self._gap: tuple[int, int] | None = None
+
+    async def open(self) -> LogIdentity:
+        """See LogReader."""
+        unknown = [partition for partition in self._only or () if not 0 <= partition < self._topic.partitions]
+        if unknown:
+            raise LogError(f"partition {unknown[0]} is asked for, the topic has 0 to {self._topic.partitions - 1}")
+        self._identity = await self._topic.ensure()
+        # No deserializers, ever: one poison value would throw away what was read from other partitions.
+        self._consumer = consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._topic.bootstrap,
+            group_id=self._group,
+            group_instance_id=self._group_instance_id,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            session_timeout_ms=self._session_timeout_ms,
+            heartbeat_interval_ms=_HEARTBEAT_MS,
+            max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
+            **self._topic.security.client_options(),
+        )
+        if self._only is None:
+            listener = _Listener(self._revoked, self._assigned)
+            consumer.subscribe([self._topic.topic], listener=listener)
+        try:
+            await consumer.start()
+        except (KafkaError, OSError) as error:
+            await consumer.stop()
+            raise LogError(f"Kafka at {self._topic.bootstrap} cannot be used: {error!r}") from error
+        if self._only is not None:
+            consumer.assign([self._of(partition) for partition in sorted(set(self._only))])
+            await self._assigned(consumer.assignment())
+        self._raise_poison()
+        return self._identity
+
+    async def fetch(self, max_records: int, wait_s: float) -> list[LogSlice]:
+        """See LogReader. Brokers that cannot be reached raise nothing: aiokafka tries again, and nothing comes."""
+        consumer = self._running()
+        self._raise_poison()
+        try:
+            batches = await consumer.getmany(timeout_ms=int(wait_s * 1_000), max_records=max_records)
+        except OffsetOutOfRangeError as error:
+            raise await self._explained(error) from error
+        except NoOffsetForPartitionError:
+            # A rebalance whose positions are still being loaded.
+            self._seek_back()
+            return []
+        except CorruptRecordException as error:
+            self._seek_back()
+            raise LogError(
+                f"the Kafka topic {self._topic.topic} has a corrupt batch: {error}; skipping it is an operator's"
+                f" decision: move log_positions.next_offset past it (positions: {self._positions})"
+            ) from error
+        except KafkaError as error:
+            self._seek_back()
+            raise LogError(f"the Kafka topic {self._topic.topic} cannot be read: {error!r}") from error
+        self._raise_poison()
+        return self._slices({batch.partition: records for batch, records in batches.items()})
+
+    async def rewind(self) -> None:
+        """See LogReader."""
+        assigned = self._running().assignment()
+        if assigned:
+            await self._seek(assigned)
+
+    async def end_offsets(self) -> dict[int, int]:
+        """See LogReader."""
+        consumer = self._running()
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        return {part.partition: end for part, end in ends.items()}
+
+    async def close(self) -> None:
+        """Leave the group and release the connections. Nothing is committed."""
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            await consumer.stop()
+
+    def _slices(self, batches: dict[int, list[ConsumerRecord]]) -> list[LogSlice]:
+        slices = []
+        for partition, records in sorted(batches.items()):
+            position = self._positions.get(partition)
+            if position is None or not records:
+                continue
+            if not self._follows(partition, position, records):
+                self._seek_back()
+                return []
+            end = records[-1].offset + 1
+            slices.append(LogSlice(partition, position, end, [_record(record) for record in records]))
+        for part in slices:
+            self._positions[part.partition] = part.next
+        return slices
+
+    def _seek_back(self) -> None:
+        """To where our own reading stands, every partition: a getmany() that raised has moved others already."""
+        consumer = self._running()
+        for part in consumer.assignment():
+            if part.partition in self._positions:
+                consumer.seek(part, self._positions[part.partition])
+
+    def _follows(self, partition: int, position: int, records: list[ConsumerRecord]) -> bool:
+        """Whether the records go on where reading stood; a gap is believed only when it is there a second time."""
+        first, last = records[0].offset, records[-1].offset
+        if first == position and last - position + 1 == len(records):
+            return True
+        gap = (partition, position)
+        if first >= position and self._gap == gap:
+            log.warning("gap in the log topic=%s partition=%d position=%d first=%d", self._topic.topic, *gap, first)
+            self._gap = None
+            return True
+        self._gap = gap
+        return False
+
+    def _revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        for part in revoked:
+            self._positions.pop(part.partition, None)
+
+    async def _assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        # aiokafka logs and forgets what a listener raises: reading would go on from Kafka's own idea of a position.
+        consumer = self._running()
+        parts = sorted(assigned)
+        self._positions = {}
+        try:
+            for part in parts:
+                # A valid position at once, or the fetcher asks Kafka for a committed one, which does not exist.
+                consumer.pause(part)
+                consumer.seek(part, 0)
+            self._assignment_changed(frozenset(part.partition for part in parts))
+            await self._seek(parts)
+            consumer.resume(*parts)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("positions could not be loaded topic=%s", self._topic.topic)
+            self._poison = error
+
+    async def _seek(self, parts: Iterable[TopicPartition]) -> None:
+        assert self._identity is not None, "open() comes first"
+        partitions = sorted(part.partition for part in parts)
+        stored = await self._load_positions(self._identity, partitions)
+        consumer = self._running()
+        still_ours = consumer.assignment()
+        for partition in partitions:
+            if self._of(partition) in still_ours:
+                self._positions[partition] = stored.get(partition, 0)
+                consumer.seek(self._of(partition), self._positions[partition])
+
+    async def _explained(self, error: OffsetOutOfRangeError) -> LogError:
+        consumer = self._running()
+        (outside,) = error.args
+        part = next(iter(outside))
+        firsts = await consumer.beginning_offsets([part])
+        ends = await consumer.end_offsets([part])
+        name = f"the Kafka topic {part.topic}"
+        return outside_log(name, part.partition, outside[part], firsts[part], ends[part])
+
+    def _raise_poison(self) -> None:
+        if self._poison is not None:
+            raise LogError(
+                f"positions of the topic {self._topic.topic} could not be loaded: {self._poison}"
+            ) from self._poison
+
+    def _running(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise LogError("the Kafka reader is not open")
+        return self._consumer
+
+    def _of(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._topic.topic, partition)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(
+        self,
+        revoked: Callable[[Iterable[TopicPartition]], None],
+        assigned: Callable[[Iterable[TopicPartition]], object],
+    ) -> None:
+        self._revoked = revoked
+        self._assigned = assigned
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self._revoked(revoked)
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> object:
+        return self._assigned(assigned)
+
+
+def _record(record: ConsumerRecord) -> LogRecord:
+    headers = record.headers
+    # As our writer orders them; the slower way is for records that something else wrote.
+    if len(headers) >= 2 and headers[0][0] == "topic" and headers[1][0] == "received_us":
+        try:
+            message = RawMessage(headers[0][1].decode(), record.value or b"", int(headers[1][1]), len(headers) > 2)
+            return LogRecord(record.offset, message)
+        except ValueError:
+            pass
+    return LogRecord(record.offset, _foreign_message(record))
+
+
+def _foreign_message(record: ConsumerRecord) -> RawMessage:
+    named = dict(record.headers)
+    topic = (named.get("topic") or record.key or b"").decode(errors="backslashreplace")
+    return RawMessage(topic, record.value or b"", record.timestamp * 1_000, named.get("retained") == b"1")
