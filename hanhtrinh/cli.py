@@ -36,7 +36,8 @@ EXPECTED_ERRORS = frozenset(
         ("ingest", "MqttError"),
         ("storage", "DatabaseError"),
         ("psycopg", "OperationalError"),
-        ("detectors", "RulesError"),
+        ("hanhtrinh", "RulePackError"),
+        ("storage", "RegistryError"),
     }
 )
 

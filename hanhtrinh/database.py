@@ -1,0 +1,40 @@
+"""Where a process finds its database: the one in the settings, or the embedded one for as long as it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hanhtrinh.settings import Settings
+from storage.connect import DatabaseError, connect
+from storage.embedded import EmbeddedDatabase
+from storage.migrate import migrate, pending
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[str]:
+    """The URL of the database. Starts the embedded one when none is set, and lets go of it at the end."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    embedded = EmbeddedDatabase(settings.data_dir)
+    url = embedded.start()
+    try:
+        yield url
+    finally:
+        embedded.stop()
+
+
+async def require_schema(settings: Settings, url: str) -> None:
+    """Make sure that the schema is this program's. The embedded database is migrated; a shared one only by `migrate`,
+    so that starting one new process never changes the tables under the others: DatabaseError there."""
+    if settings.database_url is None:
+        await migrate(url)
+        return
+    connection = await connect(url)
+    try:
+        missing = [migration.name for migration in await pending(connection)]
+    finally:
+        await connection.close()
+    if missing:
+        raise DatabaseError(f"the database lacks {', '.join(missing)}: run `hanhtrinh migrate`")
