@@ -14,7 +14,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from ingest.log import LogError
 from ingest.partitioning import Partitioner
@@ -179,8 +179,7 @@ class KafkaLogWriter:
                 if not _add(batch, key, message):
                     raise LogError(f"a message of {len(message.payload)} bytes does not fit into a Kafka batch")
         confirmations.append(await producer.send_batch(batch, self._topic.topic, partition=partition))
-        for confirmation in confirmations:
-            await confirmation
+        await asyncio.gather(*confirmations)
 
     async def _usable_producer(self) -> AIOKafkaProducer:
         async with self._replacing:
@@ -205,11 +204,21 @@ class KafkaLogWriter:
     async def _discard(self, producer: AIOKafkaProducer) -> None:
         if self._producer is producer:
             self._producer = None
-        # stop() waits for every batch, which is what a stuck producer can never give; failing them first frees it.
-        producer._message_accumulator.fail_all(KafkaTimeoutError())
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(_CLOSE_DEADLINE_S):
-                await producer.stop()
+                await _stop(producer)
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    """Stop a producer that may be stuck: its own stop() waits until every batch is delivered, which may be never."""
+    sending = producer._sender.sender_task
+    if sending is not None:
+        sending.cancel()
+        await producer.client.close()
+        await asyncio.wait([sending])
+    producer._message_accumulator._batches.clear()
+    producer._message_accumulator._pending_batches.clear()
+    await producer.stop()
 
 
 def _add(batch: Any, key: bytes, message: RawMessage) -> bool:
