@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,6 +42,8 @@ _VERSION = 18
 _ACCOUNT = "pgserver"
 # A UNIX socket's whole path must fit into 107 bytes.
 _MAX_SOCKET_PATH = 100
+# The server's setting is a list, in which a comma or a quote means something else.
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]+")
 
 
 class EmbeddedDatabase:
@@ -98,7 +103,8 @@ class EmbeddedDatabase:
             if not self._is_running():
                 self._launch()
             self._create_database()
-            self._in_use = (self._home / "users.lock").open("ab")
+            if self._in_use is None:
+                self._in_use = (self._home / "users.lock").open("ab")
             fcntl.flock(self._in_use, fcntl.LOCK_SH)
 
     def _make_home(self) -> None:
@@ -127,7 +133,8 @@ class EmbeddedDatabase:
         logger.info("embedded database is being made path=%s", self._cluster)
         # Built beside and renamed, so that an interrupted start leaves nothing half made under the real name.
         unfinished = self._home / "unfinished"
-        self._as_account("rm", "-rf", str(unfinished))
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
         self._as_account(
             str(_programs() / "initdb"), "--auth=trust", "--encoding=utf8", "--locale=C.UTF-8", "-U", "postgres",
             "-D", str(unfinished),
@@ -146,8 +153,17 @@ class EmbeddedDatabase:
         if os.geteuid() == 0:
             account = pwd.getpwnam(_ACCOUNT)
             os.chown(self._socket_dir, account.pw_uid, account.pw_gid)
-        options = f"-c listen_addresses='' -c unix_socket_directories='{self._socket_dir}'"
-        options += " -c unix_socket_permissions=0700 -c timezone=UTC -c log_timezone=UTC"
+        # pg_ctl hands them to a shell.
+        options = shlex.join(
+            f"-c{setting}"
+            for setting in (
+                "listen_addresses=",
+                f"unix_socket_directories={self._socket_dir}",
+                "unix_socket_permissions=0700",
+                "timezone=UTC",
+                "log_timezone=UTC",
+            )
+        )
         self._pg_ctl("start", "-w", "-t", "60", "-l", str(self._home / "server.log"), "-o", options)
 
     def _create_database(self) -> None:
@@ -196,7 +212,8 @@ def _programs() -> Path:
 
 
 def _socket_dir(home: Path) -> Path:
-    if len(str(home / "socket" / ".s.PGSQL.5432")) <= _MAX_SOCKET_PATH:
+    path = str(home / "socket" / ".s.PGSQL.5432")
+    if len(path) <= _MAX_SOCKET_PATH and _PLAIN_PATH.fullmatch(path):
         return home / "socket"
     return Path(tempfile.gettempdir()) / f"hanhtrinh-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
 
