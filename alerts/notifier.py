@@ -109,6 +109,12 @@ class Notifier:
         self._lease_s = lease_s
         self._send_timeout_s = send_timeout_s
         self._poll_s = poll_s
+        self._trouble: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be delivered at the moment; None while the outbox is within reach. For health checks."""
+        return self._trouble
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set; then finish what is under way, close channels and outbox, and return."""
@@ -209,11 +215,15 @@ class Notifier:
         wait_s = 0.1
         while True:
             try:
-                return await work()
+                result = await work()
             except Exception as error:
                 if not self._is_transient(error):
                     raise
+                self._trouble = f"outbox out of reach: {str(error).strip()}"
                 logger.warning("outbox out of reach retry_in_s=%g error=%s", wait_s, str(error).strip())
+            else:
+                self._trouble = None
+                return result
             if stop.is_set():
                 return None
             with suppress(TimeoutError):

@@ -274,7 +274,8 @@ async def test_many_notifiers_at_once_claim_each_alert_once(connection: Connecti
     await asyncio.gather(*(outbox.fan_out(["webhook"], limit=25) for outbox in outboxes))
     claimed: list[str] = []
     for _ in range(10):
-        claimed += sum(await asyncio.gather(*(claim_ids(outbox, limit=7) for outbox in outboxes)), [])
+        for ids in await asyncio.gather(*(claim_ids(outbox, limit=7) for outbox in outboxes)):
+            claimed += ids
     assert sorted(claimed) == sorted(f"v{number}:opened" for number in range(60))
 
 

@@ -1,0 +1,85 @@
+"""Send waiting alerts to their channels."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+
+import typer
+from prometheus_client import CollectorRegistry
+
+from alerts.channel import Channel
+from alerts.notifier import Notifier
+from alerts.retry import RetryPolicy
+from hanhtrinh.channels import build_channels
+from hanhtrinh.database import database, require_schema
+from hanhtrinh.log_setup import configure_logging
+from hanhtrinh.metrics import MetricsServer, NotifierMetrics
+from hanhtrinh.settings import Settings, SettingsError, load_settings
+from storage.connect import connect, is_transient
+from storage.outbox import Outbox
+
+logger = logging.getLogger(__name__)
+
+
+def notify() -> None:
+    """Send waiting alerts to the channels of the settings until SIGTERM or Ctrl-C; what is under way is finished first.
+
+    Channels are set by HANHTRINH_ALERT_TERMINAL, _WEBHOOK_URL (with _WEBHOOK_SECRET), _MQTT_TOPIC and _KAFKA_TOPIC.
+    Several may run at once when all have the same channels. Alerts older than HANHTRINH_ALERT_FRESHNESS_S are recorded
+    and not sent.
+
+    Example: HANHTRINH_ALERT_TERMINAL=true hanhtrinh notify
+    """
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    channels = build_channels(settings)
+    if not channels:
+        raise SettingsError(
+            "no alert channel is set: set at least one of HANHTRINH_ALERT_TERMINAL, HANHTRINH_ALERT_WEBHOOK_URL, "
+            "HANHTRINH_ALERT_MQTT_TOPIC and HANHTRINH_ALERT_KAFKA_TOPIC"
+        )
+    with database(settings) as url:
+        ended_by = asyncio.run(_notify(settings, url, channels))
+    if ended_by is signal.SIGINT:
+        raise typer.Exit(130)
+
+
+def build_notifier(settings: Settings, url: str, channels: Sequence[Channel], metrics: NotifierMetrics) -> Notifier:
+    """The notifier that the settings describe, from the database at `url` to `channels`."""
+    return Notifier(
+        Outbox(lambda: connect(url, application_name="hanhtrinh notify")),
+        channels,
+        metrics,
+        is_transient=is_transient,
+        retry=RetryPolicy(max_tries=settings.alert_max_tries, first_wait_s=settings.alert_retry_s),
+        freshness_s=settings.alert_freshness_s,
+    )
+
+
+async def _notify(settings: Settings, url: str, channels: Sequence[Channel]) -> signal.Signals | None:
+    """Run until a signal comes, and return it."""
+    ended_by: list[signal.Signals] = []
+    stop = asyncio.Event()
+
+    def end(by: signal.Signals) -> None:
+        logger.info("notifier stops signal=%s", by.name)
+        ended_by.append(by)
+        stop.set()
+
+    for by in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(by, end, by)
+    await require_schema(settings, url)
+    registry = CollectorRegistry()
+    notifier = build_notifier(settings, url, channels, NotifierMetrics(registry))
+    server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, lambda: notifier.trouble)
+    server.start()
+    names = ",".join(channel.name for channel in channels)
+    logger.info("notifier started channels=%s metrics_port=%d", names, server.port)
+    try:
+        await notifier.run(stop)
+    finally:
+        server.stop()
+    return ended_by[0] if ended_by else None
