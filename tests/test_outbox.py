@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,24 +11,12 @@ import pytest
 from storage.connect import Connection, connect
 from storage.outbox import Claim, Outbox
 from tests.outbox_rows import add_alert, deliveries
+from tests.standing_clock import Clock
 
 START = datetime(2026, 10, 3, 3, 42, 31, tzinfo=UTC)
 LEASE_S = 30.0
 
 OpenOutbox = Callable[[], Outbox]
-
-
-class Clock:
-    """A clock that stands until a test moves it; it starts a day ahead of what the rows' own defaults say."""
-
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC) + timedelta(days=1)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
 
 
 @pytest.fixture
@@ -47,11 +35,8 @@ async def connection(postgres_url: str) -> AsyncIterator[Connection]:
 async def open_outbox(postgres_url: str, clock: Clock) -> AsyncIterator[OpenOutbox]:
     opened: list[Outbox] = []
 
-    def dial() -> Awaitable[Connection]:
-        return connect(postgres_url)
-
     def make() -> Outbox:
-        opened.append(Outbox(dial, clock))
+        opened.append(Outbox(lambda: connect(postgres_url), clock))
         return opened[-1]
 
     yield make
