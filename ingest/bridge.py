@@ -68,6 +68,12 @@ class Bridge:
         self._metrics = metrics
         self._log_deadline_s = log_deadline_s
         self._first_wait_s = first_wait_s
+        self._trouble: str | None = "not connected to the MQTT broker yet"
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is carried right now; None while all is well."""
+        return self._trouble
 
     async def run(self, stop: asyncio.Event) -> None:
         """Carry messages until `stop`; what was taken by then is finished or left to the broker, unacknowledged."""
@@ -78,9 +84,11 @@ class Bridge:
                 started = time.monotonic()
                 try:
                     await self._mqtt.connect()
+                    self._trouble = None
                     log.info("bridge connected")
                     await self._carry(stop)
                 except (MqttLost, LogError) as error:
+                    self._trouble = str(error)
                     log.warning("bridge interrupted error=%s", error)
                     self._metrics.reconnected()
                 if time.monotonic() - started > _SETTLED_AFTER_S:
@@ -126,8 +134,10 @@ class Bridge:
         while messages:
             try:
                 await self._log.append_many(messages)
+                self._trouble = None
                 return True
             except LogError as error:
+                self._trouble = str(error)
                 log.warning("log refused messages=%d error=%s", len(messages), error)
                 if stop.is_set():
                     return False

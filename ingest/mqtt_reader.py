@@ -1,17 +1,20 @@
 """Reads an MQTT socket in large pieces and can be told to stop reading for a while.
 
 paho asks the socket for single bytes, three system calls a packet; this puts a buffer between them. It takes the place
-of the reader that aiomqtt registers with the event loop, and so relies on private names of both: tests/test_mqtt_session.py.
+of the reader that aiomqtt registers with the event loop, and so relies on private names of both, which
+tests/test_mqtt_session.py watches.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiomqtt
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import SocketLike
 
 _READ_BYTES = 65_536
 
@@ -19,7 +22,7 @@ _READ_BYTES = 65_536
 class _BufferedSocket:
     """A socket for paho: `recv` gives from what `fill` read; everything else is the socket's own."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: SocketLike) -> None:
         self._sock = sock
         self._buffer = b""
         self._start = 0
@@ -68,7 +71,7 @@ class SocketReader:
         self._file = sock.fileno()
         self._socket = _BufferedSocket(sock)
         self._reading = True
-        paho._sock = self._socket  # type: ignore[assignment]
+        paho._sock = self._socket
         self._loop.add_reader(self._file, self._on_readable)
         # A TLS socket may hold decrypted bytes that select() does not see.
         self._loop.call_soon(self._on_readable)
