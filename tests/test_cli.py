@@ -1,0 +1,131 @@
+"""The command line as a whole: what it lists, what it loads, and how it fails."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from hanhtrinh.cli import COMMANDS, is_expected, load_command
+from storage.migrate import MigrationError
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def hanhtrinh(
+    tmp_path: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hanhtrinh", *arguments],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "100", **(environment or {})},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_help_lists_every_command_with_its_summary(tmp_path: Path) -> None:
+    shown = hanhtrinh(tmp_path, "--help")
+    assert shown.returncode == 0
+    for name, summary in COMMANDS.items():
+        assert f" {name} " in shown.stdout
+        assert summary[:30] in shown.stdout
+
+
+def test_every_module_of_commands_is_listed() -> None:
+    folder = REPOSITORY / "hanhtrinh" / "commands"
+    modules = {path.stem for path in folder.glob("*.py")}
+    assert {"import_" if name == "import" else name for name in COMMANDS} <= modules
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_with_an_example(name: str) -> None:
+    text = inspect.cleandoc(load_command(name).help)
+    example = text.partition("Example")[2]
+    assert f"hanhtrinh {name}" in example, f"the help of {name} ends without an example of it:\n{text}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_every_command_is_explained(name: str) -> None:
+    unexplained = [parameter.name for parameter in load_command(name).params if not getattr(parameter, "help", None)]
+    assert unexplained == []
+
+
+def test_the_version_is_shown(tmp_path: Path) -> None:
+    assert hanhtrinh(tmp_path, "--version").stdout == f"hanhtrinh {version('hanhtrinh')}\n"
+
+
+def test_a_command_loads_no_library_of_another(tmp_path: Path) -> None:
+    program = (
+        "import sys; from hanhtrinh.cli import app; app(['--help'], standalone_mode=False); "
+        "print(sorted({'aiokafka', 'aiomqtt', 'amqtt', 'pandas', 'psycopg', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_unknown_command_is_refused_with_a_suggestion(tmp_path: Path) -> None:
+    refused = hanhtrinh(tmp_path, "migrat")
+    assert refused.returncode == 2
+    assert "Did you mean 'migrate'?" in refused.stderr
+
+
+def test_a_wrong_setting_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    refused = hanhtrinh(tmp_path, "migrate", environment={"HANHTRINH_MQTT_PORT": "http"})
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert refused.stderr.startswith("hanhtrinh: HANHTRINH_MQTT_PORT:")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_database_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
+    environment = {"HANHTRINH_DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    refused = hanhtrinh(tmp_path, "migrate", environment=environment)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("hanhtrinh: connection failed")
+    assert "Traceback" not in refused.stderr
+
+
+def test_errors_of_ours_are_expected_and_mistakes_are_not() -> None:
+    assert is_expected(MigrationError("a subclass of an expected one"))
+    assert not is_expected(ValueError("a mistake: the traceback is wanted"))
+
+
+def test_migrate_says_what_it_applied(tmp_path: Path, empty_postgres_url: str) -> None:
+    environment = {"HANHTRINH_DATABASE_URL": empty_postgres_url}
+    first = hanhtrinh(tmp_path, "migrate", environment=environment)
+    assert first.returncode == 0
+    assert first.stdout.splitlines()[0] == "applied 0001_tables.sql"
+    assert hanhtrinh(tmp_path, "migrate", environment=environment).stdout == "up to date\n"
+
+
+def test_import_takes_files_in_any_order_and_reports_bad_rows(tmp_path: Path, postgres_url: str) -> None:
+    (tmp_path / "v.csv").write_text("vehicle_id,operator_id,limit_kmh\nv1,op1,80\nv2,op1,fast\n")
+    (tmp_path / "o.csv").write_text("operator_id,name\nop1,Hà Nội\n")
+    environment = {"HANHTRINH_DATABASE_URL": postgres_url}
+    done = hanhtrinh(tmp_path, "import", "v.csv", "o.csv", environment=environment)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "o.csv: 1 operators imported, 0 bad rows left out",
+        "v.csv: 1 vehicles imported, 1 bad rows left out",
+        "v.csv:3: limit_kmh: 'fast' is no number from 1 to 200 km/h",
+    ]
+    as_json = hanhtrinh(tmp_path, "import", "--json", "o.csv", environment=environment)
+    assert as_json.returncode == 0
+    assert as_json.stdout == '{"file": "o.csv", "table": "operators", "accepted": 1, "bad_rows": []}\n'
+
+
+def test_import_into_a_database_without_the_schema_names_the_remedy(tmp_path: Path, empty_postgres_url: str) -> None:
+    (tmp_path / "o.csv").write_text("operator_id,name\nop1,Hà Nội\n")
+    refused = hanhtrinh(tmp_path, "import", "o.csv", environment={"HANHTRINH_DATABASE_URL": empty_postgres_url})
+    assert refused.returncode == 2
+    assert "run `hanhtrinh migrate`" in refused.stderr
