@@ -16,4 +16,5 @@ def distance_mm(lat_a: Float, lon_a: Float, lat_b: Float, lon_b: Float) -> Int:
     half_dphi = (phi_b - phi_a) * 0.5
     half_dlambda = np.radians(lon_b - lon_a) * 0.5
     chord = np.sin(half_dphi) ** 2 + np.cos(phi_a) * np.cos(phi_b) * np.sin(half_dlambda) ** 2
-    return np.rint(EARTH_DIAMETER_MM * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))).astype(np.int64)
+    distance: Int = np.rint(EARTH_DIAMETER_MM * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))).astype(np.int64)
+    return distance

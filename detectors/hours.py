@@ -45,11 +45,14 @@ class Drive(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HoursJudgement:
-    """Violations of a line, and when it must be looked at again at the latest if only driving follows."""
+    """Violations of a line and how to go on with it (microseconds UTC)."""
 
     violations: list[Violation]
-    due_us: int
+    since_us: int
+    """The next judgement may begin here: a rest was complete, or the latest drive began."""
     judged_to_us: int
+    due_us: int
+    """No further violation is possible before, whatever is driven from `judged_to_us` on."""
 
 
 def flatten(intervals: Sequence[Interval]) -> list[Interval]:
@@ -122,7 +125,7 @@ def judge_hours(line: Line, intervals: Sequence[Interval], rules: Dated[Continuo
     """
     flat = flatten(intervals)
     if not flat:
-        return HoursJudgement([], 0, 0)
+        return HoursJudgement([], 0, 0, 0)
     violations = []
     excused = [(drive, _passed_us(drive, rules)) for drive in drives(flat, rules, unknown_rests=True)]
     certain = [drive for drive, passed_us in excused if passed_us is not None]
@@ -133,7 +136,22 @@ def judge_hours(line: Line, intervals: Sequence[Interval], rules: Dated[Continuo
         if passed_us is not None:
             violations.append(_violation(line, drive, passed_us, certain, rules, pack))
     end_us = flat[-1].end_us
-    return HoursJudgement(violations, _due_us(latest, end_us, rules), end_us)
+    return HoursJudgement(violations, _since_us(latest, end_us), end_us, _due_us(latest, end_us, rules))
+
+
+def reset_before(intervals: Sequence[Interval], time_us: int, rules: Dated[ContinuousRule]) -> int | None:
+    """The latest moment at or before a time at which a rest was complete, whatever came before these intervals.
+
+    None when they show none: the line must be read from further back.
+    """
+    rested = (drive.rested_us for drive in drives(flatten(intervals), rules, unknown_rests=False))
+    return max((moment for moment in rested if moment is not None and moment <= time_us), default=None)
+
+
+def _since_us(latest: Drive | None, end_us: int) -> int:
+    if latest is None:
+        return end_us
+    return latest.pieces[0][0].begin_us if latest.rested_us is None else latest.rested_us
 
 
 def _passed_us(drive: Drive, rules: Dated[ContinuousRule]) -> int | None:

@@ -7,7 +7,7 @@ offline check (a whole recording at once). However the fixes are cut into calls,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,24 @@ from detectors.rules import Dated, RulePack, SpeedingRule
 from detectors.runs import LabelledFixes, label_of, runs_of
 from detectors.speeding import Episode, EpisodeTrack, Label
 
+Column = TypeVar("Column", Int, NDArray[np.float64], NDArray[np.int32])
+
 
 class EpisodeNews(NamedTuple):
     """A proven episode that this call opened, grew or ended."""
 
     vehicle: int
     episode: Episode
+
+
+class Legs(NamedTuple):
+    """Pieces of journey that this call completed: each from a trusted fix to the next of its vehicle."""
+
+    vehicle: NDArray[np.int32]
+    driver: NDArray[np.int32]
+    """The driver named by the earlier fix."""
+    begin_us: Int
+    end_us: Int
 
 
 @dataclass(slots=True)
@@ -38,6 +50,7 @@ class Judgement:
     settled: Bool
     """The judge's state after this fix follows from this fix alone: judging may begin here."""
     activity: ActivityChanges
+    legs: Legs
     episodes: list[EpisodeNews]
 
 
@@ -50,6 +63,16 @@ class _Previous(NamedTuple):
     lon: NDArray[np.float64]
     speed_kmh: NDArray[np.float64]
     driver: NDArray[np.int32]
+
+    def take(self, rows: Bool) -> _Previous:
+        return _Previous(
+            self.there[rows],
+            self.time_us[rows],
+            self.lat[rows],
+            self.lon[rows],
+            self.speed_kmh[rows],
+            self.driver[rows],
+        )
 
 
 class JourneyJudge:
@@ -75,8 +98,7 @@ class JourneyJudge:
         usable = np.flatnonzero(flags == 0)
         rows = batch if len(usable) == len(batch) else batch.take(usable)
         if not len(rows):
-            nothing = np.zeros(0, dtype=np.bool_)
-            return Judgement(flags, settled, _changes_at(rows, self._previous(rows, nothing), nothing, nothing), [])
+            return Judgement(flags, settled, *_NOTHING, [])
         first = _firsts(rows)
         self.state.seen_us[rows.vehicle[_lasts(first)]] = rows.time_us[_lasts(first)]
         previous = self._previous(rows, first)
@@ -89,27 +111,23 @@ class JourneyJudge:
             first = _firsts(rows)
             previous = self._previous(rows, first)
             leg_mm = _legs(rows, previous)
-        activity = self._activity(rows, first, previous, leg_mm)
+        activity, legs = self._activity(rows, first, previous, leg_mm)
         episodes, unsettled = self._episodes(rows, previous, leg_mm)
         settled[usable] = ~unsettled
         self._remember(rows, first)
-        return Judgement(flags, settled, activity, episodes)
+        return Judgement(flags, settled, activity, legs, episodes)
 
     def _previous(self, rows: Columns, first: Bool) -> _Previous:
         state, heads = self.state, rows.vehicle[first]
-        found = []
-        for now, before in (
-            (rows.time_us, state.last_us),
-            (rows.lat, state.last_lat),
-            (rows.lon, state.last_lon),
-            (rows.speed_kmh, state.last_speed_kmh),
-            (rows.driver, state.last_driver),
-        ):
-            column = np.empty_like(now)
-            column[1:] = now[:-1]
-            column[first] = before[heads]
-            found.append(column)
-        return _Previous(found[0] != NEVER, *found)
+        time_us = _shifted(rows.time_us, first, state.last_us[heads])
+        return _Previous(
+            time_us != NEVER,
+            time_us,
+            _shifted(rows.lat, first, state.last_lat[heads]),
+            _shifted(rows.lon, first, state.last_lon[heads]),
+            _shifted(rows.speed_kmh, first, state.last_speed_kmh[heads]),
+            _shifted(rows.driver, first, state.last_driver[heads]),
+        )
 
     def _jumps(self, rows: Columns, first: Bool, previous: _Previous, leg_mm: Int) -> Bool:
         numbers, state = self._pack.checks, self.state
@@ -130,21 +148,25 @@ class JourneyJudge:
                 state.suspect_lat[vehicle], state.suspect_lon[vehicle] = suspect.lat, suspect.lon
         return jumps
 
-    def _activity(self, rows: Columns, first: Bool, previous: _Previous, leg_mm: Int) -> ActivityChanges:
+    def _activity(self, rows: Columns, first: Bool, previous: _Previous, leg_mm: Int) -> tuple[ActivityChanges, Legs]:
         """Pieces begin at the previous fix: what a vehicle did is known when the leg is complete."""
         leg_us = np.where(previous.there, rows.time_us - previous.time_us, 0)
         activity = activity_of_legs(leg_us, leg_mm, previous.speed_kmh, self._pack.activity)
         pieces = previous.there
         if not pieces.all():
             rows, first, activity = rows.take(pieces), _after_drop(first, pieces), activity[pieces]
-            previous = _Previous(*(column[pieces] for column in previous))
+            previous = previous.take(pieces)
         state = self.state
         before, driver_before = state.activity[rows.vehicle], state.activity_driver[rows.vehicle]
         new = changes(rows.vehicle, first, previous.time_us, previous.driver, activity, before, driver_before)
         last = _lasts(first)
         state.activity[rows.vehicle[last]] = activity[last]
         state.activity_driver[rows.vehicle[last]] = previous.driver[last]
-        return _changes_at(rows, previous, activity, new)
+        begin_us, driver = previous.time_us, previous.driver
+        return (
+            ActivityChanges(rows.vehicle[new], begin_us[new], driver[new], activity[new]),
+            Legs(rows.vehicle, driver, begin_us, rows.time_us),
+        )
 
     def _episodes(self, rows: Columns, previous: _Previous, leg_mm: Int) -> tuple[list[EpisodeNews], Bool]:
         """Only vehicles that are over, or have an open episode, cost more than a comparison a fix."""
@@ -212,6 +234,14 @@ class JourneyJudge:
         state.last_driver[codes] = rows.driver[last]
 
 
+def _shifted(now: Column, first: Bool, before: Column) -> Column:
+    """Each row's predecessor in the column: the row above, or for a vehicle's first what the state remembers."""
+    column = np.empty_like(now)
+    column[1:] = now[:-1]
+    column[first] = before
+    return column
+
+
 def _firsts(rows: Columns) -> Bool:
     first = np.ones(len(rows), dtype=np.bool_)
     first[1:] = rows.vehicle[1:] != rows.vehicle[:-1]
@@ -243,5 +273,8 @@ def _place(time_us: Int, lat: NDArray[np.float64], lon: NDArray[np.float64], veh
     return Place(int(time_us[vehicle]), float(lat[vehicle]), float(lon[vehicle]))
 
 
-def _changes_at(rows: Columns, previous: _Previous, activity: NDArray[np.int8], new: Bool) -> ActivityChanges:
-    return ActivityChanges(rows.vehicle[new], previous.time_us[new], previous.driver[new], activity[new])
+_NO_CODES, _NO_TIMES = np.empty(0, np.int32), np.empty(0, np.int64)
+_NOTHING = (
+    ActivityChanges(_NO_CODES, _NO_TIMES, _NO_CODES, np.empty(0, np.int8)),
+    Legs(_NO_CODES, _NO_CODES, _NO_TIMES, _NO_TIMES),
+)

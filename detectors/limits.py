@@ -57,6 +57,13 @@ class LimitBook:
         self.reserve(code + 1)
         self._limit[code], self._highest[code], self._source[code] = self._entry(limit_kmh, speed_class)
 
+    def copy_from(self, other: LimitBook, code: int, to_code: int) -> None:
+        """Give a vehicle here the limit that a vehicle has in another book."""
+        other.reserve(code + 1)
+        self.reserve(to_code + 1)
+        for name in ("_limit", "_highest", "_source"):
+            getattr(self, name)[to_code] = getattr(other, name)[code]
+
     def _entry(self, limit_kmh: float | None, speed_class: str | None) -> tuple[int, int, int]:
         if self._given_kmh is not None:
             return thousandths(self._given_kmh), thousandths(self._given_kmh), LimitSource.GIVEN

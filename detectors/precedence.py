@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.checks import Flags
-from detectors.columns import Columns, Names
+from detectors.columns import Code, Columns, Int, Names
 from detectors.fix import Fix
 
 
@@ -22,26 +23,36 @@ def _sortable(value: Any) -> tuple[bool, Any]:
     return (value is None, 0 if value is None else value)
 
 
-def standing_rows(batch: Columns, flags: Flags, drivers: Names) -> tuple[np.ndarray[Any, np.dtype[np.intp]], int]:
+Rows = NDArray[np.intp]
+
+
+def same_moment(vehicle: Code, time_us: Int) -> tuple[Rows, list[tuple[int, int]]]:
+    """The rows in (vehicle, time) order, and where in it more than one row stands for the same pair: (first, end)."""
+    order = np.lexsort((time_us, vehicle))
+    vehicle, time_us = vehicle[order], time_us[order]
+    again = np.zeros(len(order) + 1, dtype=np.bool_)
+    again[1:-1] = (vehicle[1:] == vehicle[:-1]) & (time_us[1:] == time_us[:-1])
+    if not again.any():
+        return order, []
+    firsts = np.flatnonzero(again[1:] & ~again[:-1])
+    lasts = np.flatnonzero(again[:-1] & ~again[1:])
+    return order, list(zip(firsts.tolist(), (lasts + 1).tolist(), strict=True))
+
+
+def standing_rows(batch: Columns, flags: Flags, drivers: Names) -> tuple[Rows, int]:
     """Rows in (vehicle, time) order, one for each pair: the one that stands. Also how many others differed from it.
 
     The others are the doubled fixes (alike) and the losers of a conflict (different).
     """
-    order = np.lexsort((batch.time_us, batch.vehicle))
-    vehicle, time_us = batch.vehicle[order], batch.time_us[order]
-    again = np.zeros(len(order), dtype=np.bool_)
-    again[1:] = (vehicle[1:] == vehicle[:-1]) & (time_us[1:] == time_us[:-1])
-    if not again.any():
-        return order, 0
-    heads = np.flatnonzero(~again)
-    ends = np.append(heads[1:], len(order))
+    order, groups = same_moment(batch.vehicle, batch.time_us)
+    dropped = np.zeros(len(order), dtype=np.bool_)
     conflicts = 0
-    several = ends - heads > 1
-    for head, end in zip(heads[several].tolist(), ends[several].tolist(), strict=True):
-        keys = {int(row): _row_key(batch, int(row), int(flags[row]), drivers) for row in order[head:end]}
-        order[head] = min(keys, key=lambda row: keys[row])
+    for first, end in groups:
+        keys = {int(row): _row_key(batch, int(row), int(flags[row]), drivers) for row in order[first:end]}
+        order[first] = min(keys, key=lambda row: keys[row])
+        dropped[first + 1 : end] = True
         conflicts += len(set(keys.values())) - 1
-    return order[heads], conflicts
+    return order[~dropped], conflicts
 
 
 def _row_key(batch: Columns, row: int, flags: int, drivers: Names) -> tuple[Any, ...]:

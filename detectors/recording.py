@@ -47,9 +47,7 @@ def judge_recording(
     judge = JourneyJudge(pack, speeding, limits)
     judgement = judge.advance(standing, alone[rows])
     violations = [
-        speeding_violation(
-            episode, vehicle, vehicles.names[vehicle], drivers.name(episode.driver), limits, pack.name
-        )
+        speeding_violation(episode, vehicle, vehicles.names[vehicle], drivers.name(episode.driver), limits, pack.name)
         for vehicle, episode in judgement.episodes
     ]
     places = _Places(standing, judgement.flags)
@@ -59,9 +57,7 @@ def judge_recording(
             assert violation.vehicle_id is not None
             code = codes[violation.vehicle_id]
             violations.append(
-                replace(
-                    violation, start=places.at(code, violation.started_us), end=places.at(code, violation.ended_us)
-                )
+                replace(violation, start=places.at(code, violation.started_us), end=places.at(code, violation.ended_us))
             )
     violations.sort(key=lambda each: (each.vehicle_id or "", each.started_us, each.kind))
     flagged = {check.name.lower(): int(np.count_nonzero(judgement.flags & check)) for check in Check if check.name}

@@ -74,7 +74,9 @@ class Violation:
     @property
     def violation_id(self) -> str:
         """Derived from content only (kind, rule, subject, start): the same in every run of every program."""
-        subject = f"driver:{self.driver_id}" if self.kind != "speeding" and self.driver_id else f"vehicle:{self.vehicle_id}"
+        subject = (
+            f"driver:{self.driver_id}" if self.kind != "speeding" and self.driver_id else f"vehicle:{self.vehicle_id}"
+        )
         content = "\n".join(
             (self.kind, self.rule.pack, self.rule.rule_id, self.rule.version, subject, str(self.started_us))
         )

@@ -1,0 +1,234 @@
+"""One batch of the log: decoded, checked, judged, and committed as one transaction with its position."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.activity import Activity
+from detectors.checks import Flags, flags_alone
+from detectors.columns import Bool, Code, Columns, columns_of
+from detectors.fix import Fix
+from detectors.journeys import Judgement
+from detectors.precedence import precedence, same_moment
+from detectors.rules import RulePack
+from detectors.verdict import speeding_violation
+from detectors.violation import Violation
+from hanhtrinh.worker.hours import HoursKeeper, touched_lines
+from hanhtrinh.worker.intake import Intake, letter_of
+from hanhtrinh.worker.roster import CLOCKS, Roster
+from storage.activity import ActivityChange, ActivityStore
+from storage.connect import Connection
+from storage.fixes import FixRow, FixStore
+from storage.letters import DeadLetter, store_letters
+from storage.positions import Positions
+from storage.vehicles import Mark, VehicleStore
+from storage.violations import StageCount, ViolationStore
+
+STREAM = "judged on the stream"
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What one committed batch did: for the metrics and the summary."""
+
+    messages: int
+    fixes: int
+    late: int
+    doubled: int
+    letters: Mapping[str, int]
+    stages: list[StageCount]
+    marks: list[Mark]
+    event_us: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The batch's standing rows in (vehicle, time) order, and what was put aside on the way."""
+
+    order: NDArray[np.intp]
+    columns: Columns
+    flags: Flags
+    late: Bool
+    doubled: list[int]
+    lost: list[tuple[int, Fix]]
+    """Row that stands in the batch's place of the loser's message, and the loser."""
+
+
+class BatchProcessor:
+    """Does the work of one batch. After any exception the caller must `forget` and read the log again."""
+
+    def __init__(
+        self, connection: Connection, positions: Positions, pack: RulePack, roster: Roster, hours: HoursKeeper,
+        fixes: FixStore, activity: ActivityStore, vehicles: VehicleStore, violations: ViolationStore,
+    ) -> None:  # fmt: skip
+        self._connection = connection
+        self._positions = positions
+        self._pack = pack
+        self._roster = roster
+        self._hours = hours
+        self._fixes = fixes
+        self._activity = activity
+        self._vehicles = vehicles
+        self._violations = violations
+
+    async def know(self, codes: Code) -> None:
+        """Load these vehicles if they are not known."""
+        await self._roster.load(codes, self._fixes, self._vehicles, self._activity)
+
+    async def process(self, intake: Intake) -> BatchResult:
+        """Judge and commit. Fenced when another worker owns a partition by now; psycopg errors as they come."""
+        rows = await self._arrange(intake)
+        sound = (rows.flags & CLOCKS) == 0
+        await self._fixes.make_room(_months(rows.columns.time_us[sound]))
+        judgement = self._judge(rows)
+        async with self._connection.transaction():
+            return await self._commit(intake, rows, judgement)
+
+    async def _arrange(self, intake: Intake) -> _Rows:
+        """One row for each (vehicle, time), its vehicle known, late ones told apart."""
+        roster = self._roster
+        columns = columns_of(intake.fixes, roster.vehicles, roster.drivers)
+        await self.know(np.unique(columns.vehicle))
+        flags = flags_alone(columns, self._pack.checks, np.array(intake.received_us, dtype=np.int64))
+        order, groups = same_moment(columns.vehicle, columns.time_us)
+        doubled: list[int] = []
+        lost: list[tuple[int, Fix]] = []
+        dropped = np.zeros(len(order), dtype=np.bool_)
+        for first, end in groups:
+            rivals = sorted(order[first:end].tolist(), key=lambda row: precedence(intake.fixes[row], int(flags[row])))
+            seen = {intake.fixes[rivals[0]]}
+            for row in rivals[1:]:
+                if intake.fixes[row] in seen:
+                    doubled.append(row)
+                else:
+                    lost.append((row, intake.fixes[row]))
+                    seen.add(intake.fixes[row])
+            order[first] = rivals[0]
+            dropped[first + 1 : end] = True
+        order = order[~dropped]
+        standing, flags = columns.take(order), flags[order]
+        late = (flags == 0) & (standing.time_us <= roster.judge.state.seen_us[standing.vehicle])
+        return _Rows(order, standing, flags, late, doubled, lost)
+
+    def _judge(self, rows: _Rows) -> Judgement:
+        """Judge what is in order; late rows keep the flags they earned alone until their past is judged again."""
+        if not rows.late.any():
+            return self._roster.judge.advance(rows.columns, rows.flags)
+        current = ~rows.late
+        judgement = self._roster.judge.advance(rows.columns.take(current), rows.flags[current])
+        flags, settled = rows.flags.copy(), np.zeros(len(rows.flags), dtype=np.bool_)
+        flags[current], settled[current] = judgement.flags, judgement.settled
+        return replace(judgement, flags=flags, settled=settled)
+
+    async def _commit(self, intake: Intake, rows: _Rows, judgement: Judgement) -> BatchResult:
+        roster, columns = self._roster, rows.columns
+        # The position is taken first: its row lock keeps a competing worker out until this transaction ends.
+        await self._positions.hold(self._connection, {piece.partition: piece.start for piece in intake.slices})
+        sound = (rows.flags & CLOCKS) == 0
+        fresh = sound & ~rows.late & (columns.time_us > roster.newest_us[columns.vehicle])
+        table = _fix_rows(intake, rows, judgement)
+        known = np.flatnonzero(~fresh).tolist()
+        await self._fixes.add_new([table[row] for row in np.flatnonzero(fresh).tolist()])
+        settled = await self._fixes.settle([table[row] for row in known])
+        doubled = rows.doubled + [int(rows.order[known[n]]) for n in settled.doubled]
+        lost = rows.lost + [(int(rows.order[known[n]]), intake.fixes[int(rows.order[known[n]])]) for n in settled.lost]
+        displaced = [(int(rows.order[known[n]]), loser) for n, loser in settled.replaced]
+        letters = [*intake.letters, *(intake.conflict_letter(row, loser) for row, loser in lost + displaced)]
+        await store_letters(self._connection, self._positions.log_id, letters)
+        await self._vehicles.save_anchors(roster.stored(columns.vehicle, columns.time_us, judgement.settled, sound))
+        changed = [known[n] for n in settled.added] + [known[n] for n, _ in settled.replaced]
+        marks = self._marks(intake, rows, [row for row in changed if rows.late[row]])
+        await self._vehicles.save_marks(self._positions.log_id, marks)
+        stages = await self._judged(intake, rows, judgement)
+        # A displaced fix was counted when it was stored: its row stays, its letter is new.
+        steps = intake.steps(doubled, letters, [row for row, _ in lost + displaced])
+        await self._positions.advance(self._connection, steps)
+        return BatchResult(
+            messages=intake.messages,
+            fixes=len(intake.fixes) - len(doubled) - len(lost) - len(displaced),
+            late=sum(mark.late_fixes for mark in marks),
+            doubled=len(doubled),
+            letters=Counter(letter.reason for letter in letters),
+            stages=stages,
+            marks=marks,
+            event_us=columns.time_us[fresh],
+        )
+
+    async def _judged(self, intake: Intake, rows: _Rows, judgement: Judgement) -> list[StageCount]:
+        roster = self._roster
+        received_us = _newest_receipt(intake)
+        changes = [
+            ActivityChange(roster.vehicles.names[vehicle], time_us, roster.drivers.name(driver), Activity(activity))
+            for vehicle, time_us, driver, activity in zip(*(c.tolist() for c in judgement.activity), strict=True)
+        ]
+        await self._activity.add(changes)
+        episodes = [
+            replace(
+                speeding_violation(
+                    episode,
+                    vehicle,
+                    roster.vehicles.names[vehicle],
+                    roster.drivers.name(episode.driver),
+                    roster.limits,
+                    self._pack.name,
+                ),
+                operator_id=roster.operators.get(roster.vehicles.names[vehicle]),
+            )
+            for vehicle, episode in judgement.episodes
+        ]
+        stages = await self._violations.record(episodes, received_us, STREAM)
+        return stages + await self._hours.follow(touched_lines(judgement.legs, roster), received_us, STREAM)
+
+    def _marks(self, intake: Intake, rows: _Rows, changed: Sequence[int]) -> list[Mark]:
+        """One mark for each vehicle whose past these late rows changed."""
+        marks: dict[str, Mark] = {}
+        for row in changed:
+            name = self._roster.vehicles.names[int(rows.columns.vehicle[row])]
+            time_us = int(rows.columns.time_us[row])
+            partition = intake.origins[intake.source[int(rows.order[row])]][0]
+            old = marks.get(name, Mark(name, partition, time_us, time_us, 0))
+            marks[name] = Mark(name, partition, min(old.from_us, time_us), max(old.to_us, time_us), old.late_fixes + 1)
+        return list(marks.values())
+
+
+def _fix_rows(intake: Intake, rows: _Rows, judgement: Judgement) -> list[FixRow]:
+    fixes, received = intake.fixes, intake.received_us
+    return [
+        FixRow(fixes[row], flags, settled, received[row])
+        for row, flags, settled in zip(
+            rows.order.tolist(), judgement.flags.tolist(), judgement.settled.tolist(), strict=True
+        )
+    ]
+
+
+def _newest_receipt(intake: Intake) -> Callable[[Violation], int]:
+    """When the newest message of a violation's vehicle in this batch was received; looked up when first asked."""
+    by_vehicle: dict[str, int] = {}
+
+    def received_us(violation: Violation) -> int:
+        if not by_vehicle:
+            by_vehicle.update(
+                (fix.vehicle_id, received) for fix, received in zip(intake.fixes, intake.received_us, strict=True)
+            )
+        return by_vehicle.get(violation.vehicle_id or "") or max(intake.received_us)
+
+    return received_us
+
+
+def _months(times_us: NDArray[np.int64]) -> set[str]:
+    return {str(month) for month in np.unique(times_us.astype("datetime64[us]").astype("datetime64[M]"))}
+
+
+def refused_letters(intake: Intake, error: Exception) -> list[DeadLetter]:
+    """Letters for messages that the database refused."""
+    detail = str(error).splitlines()[0]
+    return [
+        letter_of(piece.partition, record.offset, record.message, "refused_by_database", detail)
+        for piece in intake.slices
+        for record in piece.records
+    ]

@@ -1,0 +1,168 @@
+"""Late fixes: the stretch they touch is judged again from stored fixes, by the same judge.
+
+A stretch runs from a settled fix before the first change to a settled fix after the last one: before it nothing
+changed, and after it the judge's state is what it was, because a settled fix alone decides it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from detectors.activity import Activity
+from detectors.checks import ALONE
+from detectors.columns import Names, columns_of
+from detectors.hours import Line
+from detectors.journeys import JourneyJudge, Judgement
+from detectors.limits import LimitBook
+from detectors.rules import Dated, RulePack, SpeedingRule
+from detectors.verdict import speeding_violation
+from detectors.violation import Violation
+from hanhtrinh.worker.hours import HoursKeeper, TouchedLine
+from hanhtrinh.worker.roster import Roster
+from storage.activity import ActivityChange, ActivityStore
+from storage.connect import Connection
+from storage.fixes import FixStore, StoredFix
+from storage.positions import Positions
+from storage.vehicles import Anchor, Mark, VehicleStore
+from storage.violations import StageCount, Stretch, ViolationStore
+
+_FIRST_READ = 2_000
+"""Fixes read at first; a stretch that finds no settled end among them is read ten times as long."""
+
+
+@dataclass(slots=True)
+class _Judged:
+    """A stretch judged again. `end_row` is the settled fix that ends it; None when it reaches the newest fix."""
+
+    stored: list[StoredFix]
+    judgement: Judgement
+    judge: JourneyJudge
+    limits: LimitBook
+    drivers: Names
+    end_row: int | None
+
+    @property
+    def rows(self) -> int:
+        return len(self.stored) if self.end_row is None else self.end_row + 1
+
+    @property
+    def end_us(self) -> int | None:
+        return None if self.end_row is None else self.stored[self.end_row].fix.time_us
+
+
+class LateJudge:
+    """Judges again what marks say has changed, one vehicle and one transaction at a time."""
+
+    def __init__(
+        self, connection: Connection, positions: Positions, pack: RulePack, speeding: Dated[SpeedingRule],
+        roster: Roster, hours: HoursKeeper, fixes: FixStore, activity: ActivityStore, vehicles: VehicleStore,
+        violations: ViolationStore,
+    ) -> None:  # fmt: skip
+        self._connection = connection
+        self._positions = positions
+        self._pack = pack
+        self._speeding = speeding
+        self._roster = roster
+        self._hours = hours
+        self._fixes = fixes
+        self._activity = activity
+        self._vehicles = vehicles
+        self._violations = violations
+
+    async def rejudge(self, mark: Mark, position: int, now_us: int) -> list[StageCount]:
+        """Judge the marked stretch of a vehicle again. Fenced when its partition no longer stands at `position`."""
+        why = f"{mark.late_fixes} late fixes"
+        async with self._connection.transaction():
+            await self._positions.hold(self._connection, {mark.partition: position})
+            begin_us = await self._fixes.settled_before(mark.vehicle_id, mark.from_us)
+            judged = await self._judge(mark, begin_us)
+            await self._fixes.mark(mark.vehicle_id, _changed_flags(judged))
+            stages = await self._speeding_again(mark.vehicle_id, begin_us, judged, now_us, why)
+            lines = await self._activity_again(mark.vehicle_id, begin_us, judged)
+            stages += await self._hours.follow(lines, lambda _: now_us, why)
+            await self._move_anchor(mark.vehicle_id, begin_us, judged)
+            await self._vehicles.clear_mark(mark.vehicle_id)
+        return stages
+
+    async def _judge(self, mark: Mark, begin_us: int | None) -> _Judged:
+        limit = _FIRST_READ
+        while True:
+            stored = await self._fixes.stretch(mark.vehicle_id, begin_us, limit)
+            judged = self._judge_stored(mark, stored, complete=len(stored) < limit)
+            if judged is not None:
+                return judged
+            limit *= 10
+
+    def _judge_stored(self, mark: Mark, stored: list[StoredFix], *, complete: bool) -> _Judged | None:
+        """None when the end of the stretch lies beyond what was read."""
+        vehicles, drivers, limits = Names(), Names(), LimitBook(self._pack)
+        columns = columns_of([each.fix for each in stored], vehicles, drivers)
+        known = self._roster.vehicles.code(mark.vehicle_id)
+        limits.copy_from(self._roster.limits, known, 0)
+        judge = JourneyJudge(self._pack, self._speeding, limits)
+        flags = np.array([each.flags for each in stored], dtype=np.int32)
+        judgement = judge.advance(columns, flags & ALONE)
+        was_settled = np.array([each.settled for each in stored], dtype=np.bool_)
+        ends = np.flatnonzero(judgement.settled & was_settled & (columns.time_us > mark.to_us))
+        # The leg after the end decides whether an activity change stands there: it must have been read too.
+        followed = bool(len(ends)) and np.any(judgement.flags[ends[0] + 1 :] == 0)
+        if followed:
+            return _Judged(stored, judgement, judge, limits, drivers, int(ends[0]))
+        return _Judged(stored, judgement, judge, limits, drivers, None) if complete else None
+
+    async def _speeding_again(
+        self, vehicle_id: str, begin_us: int | None, judged: _Judged, now_us: int, why: str
+    ) -> list[StageCount]:
+        stretch = Stretch(begin_us, judged.end_us)
+        standing = await self._violations.standing_speeding(vehicle_id, stretch)
+        operator_id = self._roster.operators.get(vehicle_id)
+        again: list[Violation] = []
+        for vehicle, episode in judged.judgement.episodes:
+            if judged.end_us is not None and episode.start_us > judged.end_us:
+                continue
+            violation = speeding_violation(
+                episode, vehicle, vehicle_id, judged.drivers.name(episode.driver), judged.limits, self._pack.name
+            )
+            again.append(replace(violation, operator_id=operator_id))
+        return await self._violations.reconcile(standing, again, lambda _: now_us, why)
+
+    async def _activity_again(self, vehicle_id: str, begin_us: int | None, judged: _Judged) -> list[TouchedLine]:
+        """Put the changes of the stretch in place; returns the lines whose timeline this touched."""
+        if not judged.stored:
+            return []
+        from_us = judged.stored[0].fix.time_us if begin_us is None else begin_us
+        before = None if begin_us is None else await self._activity.before(vehicle_id, begin_us)
+        changes = [
+            ActivityChange(vehicle_id, time_us, judged.drivers.name(driver), Activity(activity))
+            for _, time_us, driver, activity in zip(*(c.tolist() for c in judged.judgement.activity), strict=True)
+            if judged.end_us is None or time_us <= judged.end_us
+        ]
+        if before and changes and changes[0][2:] == before[2:]:
+            changes = changes[1:]
+        drivers = await self._activity.replace(vehicle_id, from_us, judged.end_us, changes)
+        if before:
+            drivers.add(before.driver_id)
+        end_us = judged.stored[judged.rows - 1].fix.time_us
+        # Beginning before the line was ever judged to is what makes it due, whatever its deadline.
+        return [
+            TouchedLine(Line(driver, None if driver else vehicle_id), from_us - 1, end_us)
+            for driver in sorted(drivers, key=lambda name: name or "")
+        ]
+
+    async def _move_anchor(self, vehicle_id: str, begin_us: int | None, judged: _Judged) -> None:
+        """The anchor may lie on a fix that is settled no longer: move it back to where the stretch began."""
+        if judged.stored:
+            first_us = judged.stored[0].fix.time_us
+            await self._vehicles.save_anchors([Anchor(vehicle_id, begin_us, first_us)])
+
+
+def _changed_flags(judged: _Judged) -> Sequence[tuple[int, int, bool]]:
+    flags, settled = judged.judgement.flags.tolist(), judged.judgement.settled.tolist()
+    return [
+        (each.fix.time_us, flags[row], settled[row])
+        for row, each in enumerate(judged.stored[: judged.rows])
+        if (each.flags, each.settled) != (flags[row], settled[row])
+    ]

@@ -1,0 +1,296 @@
+"""The worker's loop: fetch, process, judge late fixes again; and what to do when something fails.
+
+Three kinds of failure are never mixed. A lost connection or a conflict is tried again from the stored position. A
+row that the database refuses is isolated by halving the batch and becomes a dead letter. Anything else is a broken
+invariant and stops the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import psycopg
+
+from detectors.checks import ALONE
+from detectors.journeys import JourneyJudge
+from detectors.limits import LimitBook
+from hanhtrinh.metrics import WorkerMetrics
+from hanhtrinh.rule_packs import LoadedPack
+from hanhtrinh.worker.batch import BatchProcessor, BatchResult, refused_letters
+from hanhtrinh.worker.hours import HoursKeeper
+from hanhtrinh.worker.intake import Intake, take_in
+from hanhtrinh.worker.late import LateJudge
+from hanhtrinh.worker.roster import Roster
+from ingest.formats import FormatRegistry
+from ingest.log import AssignmentChanged, LoadPositions, LogReader
+from ingest.raw import LogIdentity, LogSlice
+from storage.activity import ActivityStore
+from storage.connect import Connection, is_transient
+from storage.fixes import FixStore
+from storage.letters import store_letters
+from storage.positions import Fenced, Positions
+from storage.vehicles import Mark, VehicleStore
+from storage.violations import ViolationStore
+
+log = logging.getLogger(__name__)
+
+Connect = Callable[[], Awaitable[Connection]]
+MakeReader = Callable[[LoadPositions, AssignmentChanged], LogReader]
+
+_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_MARK_OLD_S = 8.0
+"""A vehicle whose late fixes do not stop is judged again after so long all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """How much at once, and how long to wait."""
+
+    max_messages: int
+    max_wait_s: float
+    late_settle_s: float
+
+
+@dataclass(slots=True)
+class _Pending:
+    mark: Mark
+    first_seen_s: float
+    last_seen_s: float
+
+
+@dataclass(slots=True)
+class _Session:
+    """What lives as long as one database connection."""
+
+    connection: Connection
+    roster: Roster
+    batch: BatchProcessor
+    late: LateJudge
+    vehicles: VehicleStore
+    pending: dict[str, _Pending] = field(default_factory=dict)
+
+
+class Worker:
+    """Works off the partitions its reader is assigned until told to stop."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        make_reader: MakeReader,
+        pack: LoadedPack,
+        limits: WorkerLimits,
+        metrics: WorkerMetrics,
+        on_batch: Callable[[BatchResult], None] | None = None,
+    ) -> None:
+        self._connect = connect
+        self._reader = make_reader(self._load_positions, self._assigned)
+        self._pack = pack
+        self._limits = limits
+        self._metrics = metrics
+        self._on_batch = on_batch
+        self._formats = FormatRegistry()
+        self._positions: Positions | None = None
+        self._assignment: frozenset[int] = frozenset()
+        self._assignment_changed = True
+        self._next: dict[int, int] = {}
+        self.trouble: str | None = "starting"
+        """Why the worker cannot work just now; None while it can. For the health check."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. LogError, and database errors that no retry mends, raise."""
+        failures = 0
+        try:
+            while not stop.is_set():
+                connection: Connection | None = None
+                try:
+                    connection = await self._connect()
+                    session = await self._begin(connection)
+                    while not stop.is_set():
+                        await self._turn(session)
+                        failures, self.trouble = 0, None
+                except psycopg.Error as error:
+                    if not is_transient(error, connection):
+                        raise
+                    failures = await self._wait_out(error, failures, stop)
+                finally:
+                    if connection is not None:
+                        await connection.close()
+        finally:
+            await self._reader.close()
+
+    async def _load_positions(self, identity: LogIdentity, partitions: Sequence[int]) -> dict[int, int]:
+        """For the reader. On a connection of its own: it may be called in the middle of a transaction of the batch."""
+        connection = await self._connect()
+        try:
+            positions = Positions(identity.log_id, identity.partitions)
+            await positions.register(connection)
+            return await positions.load(connection, partitions)
+        finally:
+            await connection.close()
+
+    def _assigned(self, partitions: frozenset[int]) -> None:
+        self._assignment = partitions
+        self._assignment_changed = True
+
+    async def _wait_out(self, error: Exception, failures: int, stop: asyncio.Event) -> int:
+        self.trouble = f"database: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        wait_s = _RETRY_S[min(failures, len(_RETRY_S) - 1)]
+        log.warning("database lost, trying again in %.1f s: %s", wait_s, self.trouble)
+        try:
+            await asyncio.wait_for(stop.wait(), wait_s)
+        except TimeoutError:
+            pass
+        return failures + 1
+
+    async def _begin(self, connection: Connection) -> _Session:
+        """On a new connection: read again from the stored positions, with nothing remembered."""
+        if self._positions is None:
+            identity = await self._reader.open()
+            self._positions = Positions(identity.log_id, identity.partitions)
+        else:
+            await self._reader.rewind()
+        pack = self._pack.pack
+        limits = LimitBook(pack)
+        roster = Roster(JourneyJudge(pack, self._pack.speeding, limits), limits)
+        fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
+        vehicles, violations = VehicleStore(connection), ViolationStore(connection)
+        hours = HoursKeeper(roster, self._pack.continuous_driving, pack.name, activity, fixes, violations)
+        stores = (fixes, activity, vehicles, violations)
+        batch = BatchProcessor(connection, self._positions, pack, roster, hours, *stores)
+        late = LateJudge(connection, self._positions, pack, self._pack.speeding, roster, hours, *stores)
+        self._assignment_changed = True
+        return _Session(connection, roster, batch, late, vehicles)
+
+    async def _turn(self, session: _Session) -> None:
+        wait_s = self._limits.max_wait_s if not session.pending else min(self._limits.max_wait_s, 0.05)
+        slices = await self._reader.fetch(self._limits.max_messages, wait_s)
+        if self._assignment_changed:
+            await self._take_over(session)
+        try:
+            if slices:
+                await self._process(session, slices)
+            await self._rejudge_due(session, idle=not slices)
+        except Fenced as fenced:
+            log.warning("another worker has moved on: %s", fenced)
+            session.roster.forget()
+            await self._reader.rewind()
+            self._assignment_changed = True
+
+    async def _take_over(self, session: _Session) -> None:
+        """New partitions: forget all vehicles, know the positions and the marks that wait."""
+        assert self._positions is not None
+        self._assignment_changed = False
+        partitions = sorted(self._assignment)
+        session.roster.forget()
+        self._next = await self._positions.load(session.connection, partitions)
+        now_s = time.monotonic()
+        marks = await session.vehicles.marks(self._positions.log_id, partitions)
+        session.pending = {mark.vehicle_id: _Pending(mark, now_s, now_s) for mark in marks}
+        log.info("assigned partitions=%s positions=%s marks=%d", partitions, self._next, len(marks))
+
+    async def _process(self, session: _Session, slices: Sequence[LogSlice]) -> None:
+        began_s = time.perf_counter()
+        intake = take_in(slices, self._formats)
+        try:
+            result = await session.batch.process(intake)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            session.roster.forget()
+            await self._isolate(session, slices, error)
+            return
+        except BaseException:
+            session.roster.forget()
+            raise
+        for piece in slices:
+            self._next[piece.partition] = piece.next
+        self._note_marks(session, result.marks)
+        self._count(result, time.perf_counter() - began_s)
+
+    async def _isolate(self, session: _Session, slices: Sequence[LogSlice], error: Exception) -> None:
+        """Halve until the message that the database refuses is alone; it becomes a dead letter."""
+        if sum(len(piece.records) for piece in slices) > 1:
+            for half in _halves(slices):
+                await self._process(session, half)
+            return
+        assert self._positions is not None
+        intake = Intake(slices)
+        intake.letters.extend(refused_letters(intake, error))
+        log.error("the database refuses a message: %s", error)
+        async with session.connection.transaction():
+            await store_letters(session.connection, self._positions.log_id, intake.letters)
+            await self._positions.advance(session.connection, intake.steps([], intake.letters, []))
+        for piece in slices:
+            self._next[piece.partition] = piece.next
+        self._metrics.dead_letters({"refused_by_database": len(intake.letters)})
+
+    def _note_marks(self, session: _Session, marks: Sequence[Mark]) -> None:
+        now_s = time.monotonic()
+        for mark in marks:
+            old = session.pending.get(mark.vehicle_id)
+            if old is None:
+                session.pending[mark.vehicle_id] = _Pending(mark, now_s, now_s)
+                continue
+            old.last_seen_s = now_s
+            old.mark = mark._replace(
+                from_us=min(mark.from_us, old.mark.from_us),
+                to_us=max(mark.to_us, old.mark.to_us),
+                late_fixes=mark.late_fixes + old.mark.late_fixes,
+            )
+
+    async def _rejudge_due(self, session: _Session, *, idle: bool) -> None:
+        """Vehicles whose late fixes have stopped coming, or have come for long enough."""
+        now_s = time.monotonic()
+        due = [
+            pending.mark
+            for pending in session.pending.values()
+            if now_s - pending.last_seen_s >= self._limits.late_settle_s or now_s - pending.first_seen_s >= _MARK_OLD_S
+        ]
+        if not due:
+            return
+        began_s = time.perf_counter()
+        # A few at a time while messages wait: the backlog of one vehicle must not hold up the live ones.
+        chosen = due if idle else due[:20]
+        for mark in chosen:
+            await self._rejudge(session, mark)
+        self._metrics.rejudged(len(chosen), time.perf_counter() - began_s)
+
+    async def _rejudge(self, session: _Session, mark: Mark) -> None:
+        code = np.array([session.roster.vehicles.code(mark.vehicle_id)], dtype=np.int32)
+        await session.batch.know(code)
+        try:
+            stages = await session.late.rejudge(mark, self._next[mark.partition], time.time_ns() // 1000)
+        finally:
+            session.roster.forget(code)
+        del session.pending[mark.vehicle_id]
+        self._metrics.violations({(each.kind, each.stage): 1 for each in stages})
+
+    def _count(self, result: BatchResult, seconds: float) -> None:
+        metrics = self._metrics
+        metrics.batch(result.messages, result.fixes, result.late, result.doubled, seconds)
+        metrics.dead_letters(result.letters)
+        stages: dict[tuple[str, str], int] = {}
+        for each in result.stages:
+            stages[each.kind, each.stage] = stages.get((each.kind, each.stage), 0) + 1
+        metrics.violations(stages)
+        sample = result.event_us[:: max(1, len(result.event_us) // 20)]
+        metrics.event_to_store(((time.time_ns() // 1000 - sample) / 1e6).tolist())
+        if self._on_batch is not None:
+            self._on_batch(result)
+
+
+def _halves(slices: Sequence[LogSlice]) -> list[list[LogSlice]]:
+    """Two parts with half of the records each; positions stay without a gap."""
+    if len(slices) > 1:
+        middle = len(slices) // 2
+        return [list(slices[:middle]), list(slices[middle:])]
+    piece = slices[0]
+    middle = len(piece.records) // 2
+    cut = piece.records[middle].offset
+    return [
+        [LogSlice(piece.partition, piece.start, cut, piece.records[:middle])],
+        [LogSlice(piece.partition, cut, piece.next, piece.records[middle:])],
+    ]

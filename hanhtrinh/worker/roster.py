@@ -1,0 +1,129 @@
+"""The vehicles and drivers a worker knows: names to codes, and what it remembers of each beside the judge's state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.checks import ALONE, Check
+from detectors.columns import Bool, Code, Names, columns_of
+from detectors.fleet import NEVER
+from detectors.journeys import JourneyJudge
+from detectors.limits import LimitBook
+from storage.activity import ActivityStore
+from storage.fixes import FixStore, StoredFix
+from storage.vehicles import Anchor, VehicleStore
+
+CLOCKS = Check.CLOCK | Check.ROLLOVER
+"""A fix with a wrong clock says nothing about which fixes of its vehicle are new."""
+
+_ANCHOR_EVERY_US = 600 * 1_000_000
+"""An anchor older than this is moved on: at most so much is read again to rebuild a vehicle."""
+
+
+class Roster:
+    """Loads vehicles at first sight and forgets them when a partition, or a transaction, is lost."""
+
+    def __init__(self, judge: JourneyJudge, limits: LimitBook) -> None:
+        self.vehicles = Names()
+        self.drivers = Names()
+        self.judge = judge
+        self.limits = limits
+        self.kinds: dict[str, str | None] = {}
+        self.operators: dict[str, str] = {}
+        self._loaded = np.zeros(0, dtype=np.bool_)
+        self.newest_us = np.zeros(0, dtype=np.int64)
+        """Newest stored fix with a sound clock."""
+        self.line_due_us = np.zeros(0, dtype=np.int64)
+        """When the line of the vehicle without a driver must be judged; NEVER while not known."""
+        self.line_judged_us = np.zeros(0, dtype=np.int64)
+        self._first_us = np.zeros(0, dtype=np.int64)
+        self._anchor_us = np.zeros(0, dtype=np.int64)
+        self._settled_us = np.zeros(0, dtype=np.int64)
+
+    def forget(self, codes: Code | None = None) -> None:
+        """Forget these vehicles, or all: they are read from storage when they are met again."""
+        known = np.arange(len(self._loaded), dtype=np.int32) if codes is None else codes[codes < len(self._loaded)]
+        self._loaded[known] = False
+
+    async def load(self, codes: Code, fixes: FixStore, vehicles: VehicleStore, activity: ActivityStore) -> None:
+        """Know these vehicles: registry, newest fix, and the judge's state rebuilt from stored fixes."""
+        self._reserve()
+        missing = codes[~self._loaded[codes]]
+        if not len(missing):
+            return
+        names = [self.vehicles.names[code] for code in missing.tolist()]
+        self.judge.state.forget(missing)
+        for column in (self.newest_us, self.line_due_us, self.line_judged_us, self._anchor_us, self._settled_us):
+            column[missing] = NEVER
+        self._first_us[missing] = np.iinfo(np.int64).max
+        for known in await vehicles.registered(names):
+            self.limits.register(self.vehicles.code(known.vehicle_id), known.limit_kmh, known.speed_class)
+            self.kinds[known.vehicle_id] = known.kind
+            if known.operator_id is not None:
+                self.operators[known.vehicle_id] = known.operator_id
+        anchors = await vehicles.anchors(names)
+        if anchors:
+            await self._rebuild(anchors, fixes, activity)
+        self._loaded[missing] = True
+
+    async def _rebuild(self, anchors: Sequence[Anchor], fixes: FixStore, activity: ActivityStore) -> None:
+        for anchor in anchors:
+            code = self.vehicles.code(anchor.vehicle_id)
+            self._first_us[code] = anchor.first_us
+            if anchor.settled_us is not None:
+                self._anchor_us[code] = self._settled_us[code] = anchor.settled_us
+        stored = await fixes.since([(anchor.vehicle_id, anchor.since_us) for anchor in anchors])
+        ordered = sorted(stored, key=lambda each: (self.vehicles.code(each.fix.vehicle_id), each.fix.time_us))
+        self.replay(ordered)
+        state = self.judge.state
+        for name, change in (await activity.latest([anchor.vehicle_id for anchor in anchors])).items():
+            code = self.vehicles.code(name)
+            state.activity[code] = change.activity
+            state.activity_driver[code] = self.drivers.code(change.driver_id)
+
+    def replay(self, stored: Sequence[StoredFix]) -> None:
+        """Bring the judge to where it stood after these fixes, sorted by (code, time); nothing comes out."""
+        columns = columns_of([each.fix for each in stored], self.vehicles, self.drivers)
+        flags = np.array([each.flags for each in stored], dtype=np.int32)
+        self.judge.advance(columns, flags & ALONE)
+        sound = (flags & CLOCKS) == 0
+        np.maximum.at(self.newest_us, columns.vehicle[sound], columns.time_us[sound])
+        settled = np.array([each.settled for each in stored], dtype=np.bool_)
+        np.maximum.at(self._settled_us, columns.vehicle[settled], columns.time_us[settled])
+
+    def stored(self, codes: Code, times_us: NDArray[np.int64], settled: Bool, sound: Bool) -> list[Anchor]:
+        """Note fixes about to be stored; returns the anchors to save with them."""
+        np.maximum.at(self.newest_us, codes[sound], times_us[sound])
+        np.maximum.at(self._settled_us, codes[settled], times_us[settled])
+        before = self._first_us[codes].copy()
+        np.minimum.at(self._first_us, codes, times_us)
+        older = self._first_us[codes] < before
+        overdue = self._settled_us[codes] > np.where(
+            self._anchor_us[codes] == NEVER, NEVER, self._anchor_us[codes] + _ANCHOR_EVERY_US
+        )
+        touched = np.unique(codes[older | overdue])
+        self._anchor_us[touched] = self._settled_us[touched]
+        return [
+            Anchor(self.vehicles.names[code], None if anchor == NEVER else anchor, first)
+            for code, anchor, first in zip(
+                touched.tolist(), self._anchor_us[touched].tolist(), self._first_us[touched].tolist(), strict=True
+            )
+        ]
+
+    def _reserve(self) -> None:
+        size, old = len(self.vehicles), len(self._loaded)
+        self.judge.state.reserve(size)
+        self.limits.reserve(size)
+        if size <= old:
+            return
+        new = max(size, old + old // 2, 1024)
+        for name in (
+            "_loaded", "newest_us", "line_due_us", "line_judged_us", "_first_us", "_anchor_us", "_settled_us",
+        ):  # fmt: skip
+            column = getattr(self, name)
+            grown = np.zeros(new, dtype=column.dtype)
+            grown[:old] = column
+            setattr(self, name, grown)

@@ -1,0 +1,170 @@
+"""The stored timeline: activity changes, and the hours of each line read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from detectors.activity import Activity
+from detectors.hours import Interval, Line
+from storage.connect import Connection
+from storage.fixes import POSTGRES_EPOCH_US
+
+_TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
+_TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"
+
+
+class ActivityChange(NamedTuple):
+    """From `time_us` on, until its next change, the vehicle did this, with this driver."""
+
+    vehicle_id: str
+    time_us: int
+    driver_id: str | None
+    activity: Activity
+
+
+class LineState(NamedTuple):
+    """How far a line is judged. Times in microseconds UTC."""
+
+    since_us: int
+    """Judging may begin here: a rest was complete, or the drive began."""
+    judged_to_us: int
+    due_us: int
+
+
+def line_id(line: Line) -> str:
+    """The key of a line in storage."""
+    return f"driver:{line.driver_id}" if line.driver_id is not None else f"vehicle:{line.vehicle_id}"
+
+
+def _change(row: tuple[Any, ...]) -> ActivityChange:
+    vehicle_id, time_us, driver_id, activity = row
+    return ActivityChange(vehicle_id, time_us, driver_id, Activity[activity.upper()])
+
+
+class ActivityStore:
+    """Reads and writes activity inside the caller's transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def add(self, changes: Sequence[ActivityChange]) -> None:
+        """Append changes newer than any of their vehicle."""
+        if not changes:
+            return
+        statement = "COPY activity_changes (vehicle_id, time, driver_id, activity) FROM STDIN (FORMAT binary)"
+        async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(("text", "int8", "text", "text"))
+            for vehicle_id, time_us, driver_id, activity in changes:
+                await copy.write_row((vehicle_id, time_us - POSTGRES_EPOCH_US, driver_id, activity.name.lower()))
+
+    async def latest(self, vehicle_ids: Sequence[str]) -> dict[str, ActivityChange]:
+        """The newest change of each vehicle that has one."""
+        cursor = await self._connection.execute(
+            f"SELECT c.vehicle_id, {_TIME_US.format('c.time')}, c.driver_id, c.activity"
+            " FROM unnest(%b::text[]) AS v(vehicle_id) JOIN LATERAL (SELECT * FROM activity_changes a"
+            " WHERE a.vehicle_id = v.vehicle_id ORDER BY a.time DESC LIMIT 1) c ON true",
+            (list(vehicle_ids),),
+        )
+        return {row[0]: _change(row) for row in await cursor.fetchall()}
+
+    async def before(self, vehicle_id: str, time_us: int) -> ActivityChange | None:
+        """The change that holds just before a time."""
+        cursor = await self._connection.execute(
+            f"SELECT vehicle_id, {_TIME_US.format('time')}, driver_id, activity FROM activity_changes"
+            f" WHERE vehicle_id = %s AND time < {_TIME.format('%s')} ORDER BY time DESC LIMIT 1",
+            (vehicle_id, time_us),
+        )
+        row = await cursor.fetchone()
+        return None if row is None else _change(row)
+
+    async def replace(
+        self, vehicle_id: str, from_us: int, to_us: int | None, changes: Sequence[ActivityChange]
+    ) -> set[str | None]:
+        """Put these changes in place of those of a stretch (both ends inclusive; None: to the end).
+
+        Returns the drivers whose timeline this touched.
+        """
+        cursor = await self._connection.execute(
+            f"DELETE FROM activity_changes WHERE vehicle_id = %s AND time >= {_TIME.format('%s')}"
+            f" AND time <= coalesce({_TIME.format('%s::int8')}, 'infinity') RETURNING driver_id",
+            (vehicle_id, from_us, to_us),
+        )
+        drivers = {row[0] for row in await cursor.fetchall()}
+        await self.add(changes)
+        return drivers | {change.driver_id for change in changes}
+
+    async def timeline(self, lines: Sequence[tuple[Line, int]]) -> dict[Line, list[Interval]]:
+        """The intervals of each line that begin at its time (microseconds) or later.
+
+        A vehicle's last activity holds until its newest trusted fix.
+        """
+        found: dict[Line, list[Interval]] = {line: [] for line, _ in lines}
+        drivers = [(line.driver_id, since_us) for line, since_us in lines if line.driver_id is not None]
+        vehicles = [(line.vehicle_id, since_us) for line, since_us in lines if line.driver_id is None]
+        for wanted, match, is_driver in (
+            (drivers, "c.driver_id = w.id", True),
+            (vehicles, "c.vehicle_id = w.id AND c.driver_id IS NULL", False),
+        ):
+            if not wanted:
+                continue
+            cursor = await self._connection.execute(
+                _TIMELINE.format(match=match), ([name for name, _ in wanted], [since for _, since in wanted])
+            )
+            for name, vehicle_id, begin_us, end_us, activity, kind in await cursor.fetchall():
+                if end_us is not None and end_us > begin_us:
+                    line = Line(name, None) if is_driver else Line(None, name)
+                    found[line].append(Interval(begin_us, end_us, Activity[activity.upper()], vehicle_id, kind))
+        return found
+
+    async def lock_lines(self, lines: Sequence[Line]) -> dict[Line, LineState]:
+        """The state of each line that has one, locked for the caller's transaction in one order for everybody."""
+        by_id = {line_id(line): line for line in lines}
+        cursor = await self._connection.execute(
+            f"SELECT line_id, {_TIME_US.format('since')}, {_TIME_US.format('judged_to')}, {_TIME_US.format('due_at')}"
+            " FROM driver_hours WHERE line_id = ANY(%s) ORDER BY line_id FOR NO KEY UPDATE",
+            (list(by_id),),
+        )
+        return {by_id[row[0]]: LineState(*row[1:]) for row in await cursor.fetchall()}
+
+    async def open_lines(self, lines: Sequence[Line]) -> None:
+        """Make rows for lines never seen, so that whoever else sees them waits for this transaction."""
+        await self._connection.execute(
+            "INSERT INTO driver_hours (line_id, since, judged_to, due_at)"
+            " SELECT id, 'epoch', 'epoch', 'epoch' FROM unnest(%s::text[]) AS id ORDER BY id"
+            " ON CONFLICT DO NOTHING",
+            (sorted(line_id(line) for line in lines),),
+        )
+
+    async def save_lines(self, states: dict[Line, LineState]) -> None:
+        """Write how far these lines are judged now."""
+        if not states:
+            return
+        await self._connection.execute(
+            f"UPDATE driver_hours h SET since = {_TIME.format('n.since')}, judged_to = {_TIME.format('n.judged_to')},"
+            f" due_at = {_TIME.format('n.due')}"
+            " FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::int8[]) AS n(line_id, since, judged_to, due)"
+            " WHERE h.line_id = n.line_id",
+            (
+                [line_id(line) for line in states],
+                [state.since_us for state in states.values()],
+                [state.judged_to_us for state in states.values()],
+                [state.due_us for state in states.values()],
+            ),
+        )
+
+
+_TIMELINE = f"""
+SELECT w.id, c.vehicle_id, {_TIME_US.format("c.time")},
+       coalesce({_TIME_US.format("n.time")}, {_TIME_US.format("f.time")}), c.activity, v.kind
+FROM unnest(%b::text[], %b::int8[]) AS w(id, since_us)
+JOIN activity_changes c ON {{match}} AND c.time >= {_TIME.format("w.since_us")}
+LEFT JOIN LATERAL (
+    SELECT time FROM activity_changes a WHERE a.vehicle_id = c.vehicle_id AND a.time > c.time ORDER BY a.time LIMIT 1
+) n ON true
+LEFT JOIN LATERAL (
+    SELECT time FROM fixes x WHERE n.time IS NULL AND x.vehicle_id = c.vehicle_id AND x.flags = 0
+    ORDER BY x.time DESC LIMIT 1
+) f ON true
+LEFT JOIN vehicles v ON v.vehicle_id = c.vehicle_id
+"""

@@ -1,0 +1,204 @@
+"""Stored fixes: written by binary COPY, settled by content where two differ, read back to be judged again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from detectors.fix import Fix
+from detectors.precedence import precedence
+from storage.connect import Connection
+
+POSTGRES_EPOCH_US = 946_684_800_000_000
+"""2000-01-01 UTC in microseconds since 1970: binary timestamptz counts from there."""
+
+_COLUMNS = (
+    "vehicle_id, time, driver_id, lat, lon, speed_kmh, heading_deg, ignition, door_open, odometer_km,"
+    " satellites, hdop, valid, flags, settled, received_at"
+)
+# Times go as int8: the wire form of timestamptz, without a datetime object for each row.
+_TYPES = (
+    "text", "int8", "text", "float8", "float8", "float8", "float8", "bool", "bool", "float8",
+    "int2", "float8", "bool", "int4", "bool", "int8",
+)  # fmt: skip
+_TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"
+
+
+class FixRow(NamedTuple):
+    """A fix with what the judge made of it."""
+
+    fix: Fix
+    flags: int
+    settled: bool
+    received_us: int
+
+    def copy_row(self) -> tuple[Any, ...]:
+        """In the order of the table's columns, times counted from PostgreSQL's epoch."""
+        (vehicle_id, time_us, lat, lon, speed, driver, heading, ignition, door, odometer, satellites, hdop, valid) = (
+            self.fix
+        )
+        return (
+            vehicle_id, time_us - POSTGRES_EPOCH_US, driver, lat, lon, speed, heading, ignition, door, odometer,
+            satellites, hdop, valid, self.flags, self.settled, self.received_us - POSTGRES_EPOCH_US,
+        )  # fmt: skip
+
+
+class Settled(NamedTuple):
+    """What became of fixes that may already be there. Indices are those of the rows given."""
+
+    added: list[int]
+    doubled: list[int]
+    replaced: list[tuple[int, Fix]]
+    """Rows that took the place of a stored fix, with the loser."""
+    lost: list[int]
+    """Rows that lost to a stored fix."""
+
+
+class FixStore:
+    """Reads and writes the table of fixes inside the caller's transaction."""
+
+    def __init__(self, connection: Connection, alone: int) -> None:
+        """`alone` is the mask of flags that a fix earns alone: they take part in which fix stands."""
+        self._connection = connection
+        self._alone = alone
+        self._months: set[str] = set()
+
+    async def make_room(self, months: Iterable[str]) -> None:
+        """Make the partitions of these months ("2026-03"), in a transaction of their own."""
+        for month in set(months) - self._months:
+            await self._connection.execute("SELECT make_fix_partition(%s::timestamptz)", (f"{month}-01T00:00:00Z",))
+            self._months.add(month)
+
+    async def add_new(self, rows: Sequence[FixRow]) -> None:
+        """Store fixes known to be newer than any of their vehicle. UniqueViolation if that is not so."""
+        if not rows:
+            return
+        await self._copy("fixes", rows)
+
+    async def settle(self, rows: Sequence[FixRow]) -> Settled:
+        """Store fixes of which some may be there already; each (vehicle, time) at most once among them."""
+        if not rows:
+            return Settled([], [], [], [])
+        connection = self._connection
+        await connection.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS staged_fixes (LIKE fixes INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
+        )
+        await self._copy("staged_fixes", rows)
+        added_cursor = await connection.execute(
+            f"INSERT INTO fixes ({_COLUMNS}) SELECT {_COLUMNS} FROM staged_fixes"
+            f" ON CONFLICT (vehicle_id, time) DO NOTHING RETURNING vehicle_id, {_TIME_US.format('time')}"
+        )
+        added_keys = set(await added_cursor.fetchall())
+        await connection.execute("DELETE FROM staged_fixes")
+        keys = [(row.fix.vehicle_id, row.fix.time_us) for row in rows]
+        there = [number for number, key in enumerate(keys) if key not in added_keys]
+        settled = Settled([number for number, key in enumerate(keys) if key in added_keys], [], [], [])
+        stored = await self._stored([keys[number] for number in there])
+        for number in there:
+            row, (old, old_flags) = rows[number], stored[keys[number]]
+            if row.fix == old:
+                settled.doubled.append(number)
+            elif precedence(row.fix, row.flags & self._alone) < precedence(old, old_flags & self._alone):
+                await self._replace(row)
+                settled.replaced.append((number, old))
+            else:
+                settled.lost.append(number)
+        return settled
+
+    async def _copy(self, table: str, rows: Sequence[FixRow]) -> None:
+        statement = f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT binary)"
+        async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(_TYPES)
+            for row in rows:
+                await copy.write_row(row.copy_row())
+
+    async def _stored(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], tuple[Fix, int]]:
+        if not keys:
+            return {}
+        cursor = await self._connection.execute(
+            f"SELECT {_FIX_FIELDS}, f.flags FROM unnest(%b::text[], %b::int8[]) AS k(vehicle_id, time_us)"
+            " JOIN fixes f ON f.vehicle_id = k.vehicle_id"
+            " AND f.time = timestamptz 'epoch' + k.time_us * interval '1 microsecond'",
+            ([key[0] for key in keys], [key[1] for key in keys]),
+        )
+        rows = await cursor.fetchall()
+        return {(row[0], row[1]): (Fix(*row[:13]), row[13]) for row in rows}
+
+    async def _replace(self, row: FixRow) -> None:
+        names = _COLUMNS.split(", ")
+        values = row.copy_row()
+        changed = [(name, value) for name, value in zip(names, values, strict=True) if name not in _KEY_AND_TIMES]
+        await self._connection.execute(
+            f"UPDATE fixes SET {', '.join(f'{name} = %s' for name, _ in changed)}"
+            " WHERE vehicle_id = %s AND time = timestamptz 'epoch' + %s * interval '1 microsecond'",
+            (*(value for _, value in changed), row.fix.vehicle_id, row.fix.time_us),
+        )
+
+    async def stretch(self, vehicle_id: str, from_us: int | None, limit: int) -> list[StoredFix]:
+        """At most `limit` fixes of a vehicle in time order, from a time on (None: from the first)."""
+        cursor = await self._connection.execute(
+            f"SELECT {_FIX_FIELDS}, f.flags, f.settled FROM fixes f WHERE f.vehicle_id = %s"
+            " AND f.time >= coalesce(timestamptz 'epoch' + %s * interval '1 microsecond', '-infinity')"
+            " ORDER BY f.time LIMIT %s",
+            (vehicle_id, from_us, limit),
+        )
+        return [StoredFix(Fix(*row[:13]), row[13], row[14]) for row in await cursor.fetchall()]
+
+    async def since(self, anchors: Sequence[tuple[str, int]]) -> list[StoredFix]:
+        """All fixes of each vehicle from its anchor (microseconds) on, by vehicle in the order given, then time."""
+        cursor = await self._connection.execute(
+            f"SELECT {_FIX_FIELDS}, f.flags, f.settled"
+            " FROM unnest(%b::text[], %b::int8[]) WITH ORDINALITY AS a(vehicle_id, time_us, n)"
+            " JOIN LATERAL (SELECT * FROM fixes f WHERE f.vehicle_id = a.vehicle_id"
+            " AND f.time >= timestamptz 'epoch' + a.time_us * interval '1 microsecond' ORDER BY f.time) f ON true"
+            " ORDER BY a.n, f.time",
+            ([anchor[0] for anchor in anchors], [anchor[1] for anchor in anchors]),
+        )
+        return [StoredFix(Fix(*row[:13]), row[13], row[14]) for row in await cursor.fetchall()]
+
+    async def settled_before(self, vehicle_id: str, time_us: int) -> int | None:
+        """Time of the newest settled fix before a time."""
+        cursor = await self._connection.execute(
+            f"SELECT {_TIME_US.format('time')} FROM fixes WHERE vehicle_id = %s AND settled"
+            " AND time < timestamptz 'epoch' + %s * interval '1 microsecond' ORDER BY time DESC LIMIT 1",
+            (vehicle_id, time_us),
+        )
+        row = await cursor.fetchone()
+        return None if row is None else row[0]
+
+    async def mark(self, vehicle_id: str, changed: Sequence[tuple[int, int, bool]]) -> None:
+        """Set flags and settled of fixes given as (time_us, flags, settled)."""
+        if not changed:
+            return
+        await self._connection.execute(
+            "UPDATE fixes f SET flags = n.flags, settled = n.settled"
+            " FROM unnest(%b::int8[], %b::int4[], %b::bool[]) AS n(time_us, flags, settled) WHERE f.vehicle_id = %b"
+            " AND f.time = timestamptz 'epoch' + n.time_us * interval '1 microsecond'",
+            ([row[0] for row in changed], [row[1] for row in changed], [row[2] for row in changed], vehicle_id),
+        )
+
+    async def places(self, moments: Sequence[tuple[str, int]]) -> list[tuple[float, float] | None]:
+        """Where each vehicle was: its newest trusted fix at or before the time (microseconds)."""
+        cursor = await self._connection.execute(
+            "SELECT f.lat, f.lon FROM unnest(%b::text[], %b::int8[]) WITH ORDINALITY AS m(vehicle_id, time_us, n)"
+            " LEFT JOIN LATERAL (SELECT lat, lon FROM fixes WHERE vehicle_id = m.vehicle_id AND flags = 0"
+            " AND time <= timestamptz 'epoch' + m.time_us * interval '1 microsecond'"
+            " ORDER BY time DESC LIMIT 1) f ON true ORDER BY m.n",
+            ([moment[0] for moment in moments], [moment[1] for moment in moments]),
+        )
+        return [None if row[0] is None else (row[0], row[1]) for row in await cursor.fetchall()]
+
+
+class StoredFix(NamedTuple):
+    """A fix read back, with its flags and whether judging may begin at it."""
+
+    fix: Fix
+    flags: int
+    settled: bool
+
+
+_KEY_AND_TIMES = {"vehicle_id", "time", "received_at"}
+_FIX_FIELDS = (
+    f"f.vehicle_id, {_TIME_US.format('f.time')}, f.lat, f.lon, f.speed_kmh, f.driver_id, f.heading_deg,"
+    " f.ignition, f.door_open, f.odometer_km, f.satellites, f.hdop, f.valid"
+)

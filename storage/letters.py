@@ -1,0 +1,59 @@
+"""Dead letters: what could not be used, with its bytes and the reason (law 4)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from detectors.fix import from_us
+from storage.connect import Connection
+
+
+class DeadLetter(NamedTuple):
+    """One message, or one fix of a message, that could not be used."""
+
+    partition: int
+    offset: int
+    topic: str
+    received_us: int
+    reason: str
+    detail: str
+    payload: bytes
+
+    @property
+    def letter_id(self) -> str:
+        """By content: the same bytes refused for the same reason are one letter, however often they were sent."""
+        content = b"\0".join((self.topic.encode(), self.reason.encode(), self.detail.encode(), self.payload))
+        return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+async def store_letters(connection: Connection, log_id: str, letters: Sequence[DeadLetter]) -> None:
+    """Keep the letters, inside the caller's transaction."""
+    if not letters:
+        return
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            "INSERT INTO dead_letters"
+            " (dead_letter_id, log_id, partition, log_offset, topic, received_at, reason, detail, payload)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            [
+                (
+                    letter.letter_id,
+                    log_id,
+                    letter.partition,
+                    letter.offset,
+                    _storable(letter.topic),
+                    from_us(letter.received_us),
+                    letter.reason,
+                    _storable(letter.detail),
+                    letter.payload,
+                )
+                for letter in letters
+            ],
+        )
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL takes neither NUL nor lone surrogates in text; the bytes themselves are kept in payload."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

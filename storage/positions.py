@@ -1,0 +1,96 @@
+"""How far each partition of the log is worked off: the only truth about it, and the fence between workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from storage.connect import Connection
+
+
+class Fenced(Exception):
+    """Another worker moved a partition on: whatever was prepared for it must be thrown away and read again."""
+
+
+class WrongLog(Exception):
+    """The log is not the one whose positions are stored; the message names both."""
+
+
+class Step(NamedTuple):
+    """What one transaction does to one partition: from where to where, and what became of the messages between."""
+
+    partition: int
+    start: int
+    next: int
+    messages: int = 0
+    ignored: int = 0
+    fixes: int = 0
+    doubled: int = 0
+    letters: int = 0
+
+
+class Positions:
+    """Positions in one log."""
+
+    def __init__(self, log_id: str, partitions: int) -> None:
+        self.log_id = log_id
+        self._partitions = partitions
+
+    async def register(self, connection: Connection) -> None:
+        """Note the log and its partition count at first sight. WrongLog when the count has changed since."""
+        async with connection.transaction():
+            await connection.execute(
+                "INSERT INTO logs (log_id, partitions) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                (self.log_id, self._partitions),
+            )
+            row = await (
+                await connection.execute("SELECT partitions FROM logs WHERE log_id = %s", (self.log_id,))
+            ).fetchone()
+            if row is None or row[0] != self._partitions:
+                raise WrongLog(
+                    f"log {self.log_id} has {self._partitions} partitions, expected {row and row[0]}: a vehicle would"
+                    " change partition in mid-journey. Restore the old count, or start a new topic."
+                )
+            await connection.execute(
+                "INSERT INTO log_positions (log_id, partition, next_offset)"
+                " SELECT %s, n, 0 FROM generate_series(0, %s - 1) AS n ON CONFLICT DO NOTHING",
+                (self.log_id, self._partitions),
+            )
+
+    async def load(self, connection: Connection, partitions: Sequence[int]) -> dict[int, int]:
+        """The next offset of each partition."""
+        cursor = await connection.execute(
+            "SELECT partition, next_offset FROM log_positions WHERE log_id = %s AND partition = ANY(%s)",
+            (self.log_id, list(partitions)),
+        )
+        return dict(await cursor.fetchall())
+
+    async def advance(self, connection: Connection, steps: Sequence[Step]) -> None:
+        """Compare and set, inside the caller's transaction and first in it. Fenced when any partition stands elsewhere.
+
+        The row locks, taken in partition order, make a competing worker wait here until this transaction ends.
+        """
+        ordered = sorted(steps)
+        await self.hold(connection, {step.partition: step.start for step in ordered})
+        columns = list(zip(*ordered, strict=True))
+        await connection.execute(
+            "UPDATE log_positions p SET next_offset = s.next, messages = p.messages + s.messages,"
+            " ignored = p.ignored + s.ignored, fixes = p.fixes + s.fixes, doubled = p.doubled + s.doubled,"
+            " letters = p.letters + s.letters, updated_at = clock_timestamp()"
+            f" FROM unnest(%b::int[]{', %b::bigint[]' * 6})"
+            " AS s(partition, next, messages, ignored, fixes, doubled, letters)"
+            " WHERE p.log_id = %b AND p.partition = s.partition",
+            (*(list(columns[n]) for n in (0, 2, 3, 4, 5, 6, 7)), self.log_id),
+        )
+
+    async def hold(self, connection: Connection, expected: dict[int, int]) -> None:
+        """Lock the partitions for the caller's transaction. Fenced when any does not stand where expected."""
+        cursor = await connection.execute(
+            "SELECT partition, next_offset FROM log_positions WHERE log_id = %s AND partition = ANY(%s)"
+            " ORDER BY partition FOR UPDATE",
+            (self.log_id, sorted(expected)),
+        )
+        found: dict[int, int] = dict(await cursor.fetchall())
+        moved = {partition: at for partition, at in found.items() if at != expected[partition]}
+        if moved or len(found) != len(expected):
+            raise Fenced(f"log {self.log_id}: expected positions {expected}, found {found}")

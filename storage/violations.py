@@ -1,0 +1,261 @@
+"""Violations with their revisions, and the alerts that go with them: one row per violation and stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from psycopg.types.json import Jsonb
+
+from detectors.fix import from_us
+from detectors.hours import Line
+from detectors.violation import HoursFigures, SpeedingFigures, Violation
+from storage.connect import Connection
+
+_TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
+_COLUMNS = (
+    "violation_id", "kind", "rule_pack", "rule_id", "rule_version", "grade", "status", "vehicle_id", "driver_id",
+    "operator_id", "started_at", "ended_at", "duration_s", "start_lat", "start_lon", "end_lat", "end_lon", "fixes",
+    "limit_kmh", "limit_source", "top_speed_kmh", "mean_speed_kmh", "excess_kmh", "fine_band", "report_band",
+    "distance_m", "limit_s", "actual_s", "judged_by", "evidence", "supersedes",
+)  # fmt: skip
+# What a revision compares: who owns the vehicle and what was replaced are not part of the judgement.
+_COMPARED = tuple(name for name in _COLUMNS if name not in ("operator_id", "supersedes"))
+_BANDS = {"": 0, "5-10": 1, "10-20": 2, "20-35": 3, "over 35": 4}
+
+
+class Stretch(NamedTuple):
+    """Starts of violations in (after_us, to_us]; None is unbounded."""
+
+    after_us: int | None
+    to_us: int | None
+
+
+class StageCount(NamedTuple):
+    """An alert written: for the metrics."""
+
+    kind: str
+    stage: str
+
+
+class ViolationStore:
+    """Writes violations inside the caller's transaction. Writing the same again changes nothing."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def record(
+        self, violations: Sequence[Violation], received_us: Callable[[Violation], int], why: str
+    ) -> list[StageCount]:
+        """Insert or update violations as judged now, with revisions and alerts. `why` explains corrections."""
+        if not violations:
+            return []
+        stored = await self._load([violation.violation_id for violation in violations])
+        stages: list[StageCount] = []
+        for violation in violations:
+            row = _row(violation)
+            old = stored.get(violation.violation_id)
+            if old is None:
+                await self._insert(row)
+                await self._revise(row, "opened", why, None)
+            elif _differs(old, row):
+                await self._update(row, old)
+                if old["status"] == "withdrawn":
+                    await self._revise(row, "restored", why, old)
+                elif old["status"] != row["status"]:
+                    await self._revise(row, "closed" if row["status"] == "closed" else "corrected", why, old)
+                elif violation.status == "closed":
+                    await self._revise(row, "corrected", why, old)
+            stored[violation.violation_id] = row
+            stages += await self._alert(violation, received_us(violation))
+        if stages:
+            await self._connection.execute("NOTIFY hanhtrinh_alerts")
+        return stages
+
+    async def reconcile(
+        self,
+        standing: Sequence[dict[str, Any]],
+        judged: Sequence[Violation],
+        received_us: Callable[[Violation], int],
+        why: str,
+    ) -> list[StageCount]:
+        """Make the standing rows equal what was judged: update in place, add, or withdraw and name the successor."""
+        kept = {violation.violation_id for violation in judged}
+        gone = [row for row in standing if row["violation_id"] not in kept]
+        before = {row["violation_id"] for row in standing}
+        for row in gone:
+            await self._connection.execute(
+                "UPDATE violations SET status = 'withdrawn', withdrawn_at = clock_timestamp(),"
+                " updated_at = clock_timestamp() WHERE violation_id = %s",
+                (row["violation_id"],),
+            )
+            await self._revise(row, "withdrawn", why, row)
+        successors = []
+        for violation in judged:
+            replaced = [] if violation.violation_id in before else [row for row in gone if _overlap(row, violation)]
+            names = tuple(sorted(row["violation_id"] for row in replaced))
+            successors.append(replace(violation, supersedes=names) if names else violation)
+            if replaced and not any(_is_graver(violation, row) for row in replaced):
+                await self._told_already(violation)
+        return await self.record(successors, received_us, why)
+
+    async def standing_speeding(self, vehicle_id: str, stretch: Stretch) -> list[dict[str, Any]]:
+        """Speeding violations of a vehicle that are not withdrawn and start in a stretch."""
+        return await self._standing("kind = 'speeding' AND vehicle_id = %s", vehicle_id, stretch)
+
+    async def standing_hours(self, line: Line, since_us: int) -> list[dict[str, Any]]:
+        """Driving-time violations of a line that are not withdrawn and start at a time or later."""
+        whose = "driver_id = %s" if line.driver_id is not None else "driver_id IS NULL AND vehicle_id = %s"
+        return await self._standing(
+            f"kind = 'continuous_driving' AND {whose}", line.driver_id or line.vehicle_id, Stretch(since_us - 1, None)
+        )
+
+    async def operators(self, vehicle_ids: Sequence[str]) -> dict[str, str]:
+        """The operator of each registered vehicle."""
+        cursor = await self._connection.execute(
+            "SELECT vehicle_id, operator_id FROM vehicles WHERE vehicle_id = ANY(%s) AND operator_id IS NOT NULL",
+            (list(vehicle_ids),),
+        )
+        return dict(await cursor.fetchall())
+
+    async def _standing(self, where: str, subject: str | None, stretch: Stretch) -> list[dict[str, Any]]:
+        cursor = await self._connection.execute(
+            f"SELECT {', '.join(_COLUMNS)} FROM violations WHERE status <> 'withdrawn' AND {where}"
+            f" AND started_at > coalesce({_TIME.format('%s::int8')}, '-infinity')"
+            f" AND started_at <= coalesce({_TIME.format('%s::int8')}, 'infinity')",
+            (subject, stretch.after_us, stretch.to_us),
+        )
+        return [dict(zip(_COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
+
+    async def _load(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        cursor = await self._connection.execute(
+            f"SELECT {', '.join(_COLUMNS)} FROM violations WHERE violation_id = ANY(%s)", (list(ids),)
+        )
+        rows = [dict(zip(_COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
+        return {row["violation_id"]: row for row in rows}
+
+    async def _insert(self, row: dict[str, Any]) -> None:
+        await self._connection.execute(
+            f"INSERT INTO violations ({', '.join(_COLUMNS)}) VALUES ({', '.join(['%s'] * len(_COLUMNS))})",
+            [_adapted(row[name]) for name in _COLUMNS],
+        )
+
+    async def _update(self, row: dict[str, Any], old: dict[str, Any]) -> None:
+        row["supersedes"] = sorted({*old["supersedes"], *row["supersedes"]})
+        names = _COLUMNS[1:]
+        await self._connection.execute(
+            f"UPDATE violations SET {', '.join(f'{name} = %s' for name in names)},"
+            " updated_at = clock_timestamp(), withdrawn_at = NULL WHERE violation_id = %s",
+            [*(_adapted(row[name]) for name in names), row["violation_id"]],
+        )
+
+    async def _revise(self, row: dict[str, Any], change: str, why: str, before: dict[str, Any] | None) -> None:
+        after = None if change == "withdrawn" else row
+        await self._connection.execute(
+            "INSERT INTO violation_revisions (violation_id, revision, change, why, before, after)"
+            " SELECT %s, coalesce(max(revision), 0) + 1, %s, %s, %s, %s"
+            " FROM violation_revisions WHERE violation_id = %s",
+            (row["violation_id"], change, why, _history(before), _history(after), row["violation_id"]),
+        )
+
+    async def _alert(self, violation: Violation, received_us: int) -> list[StageCount]:
+        """The alert rows this violation should have by now; those that are there stay as they are."""
+        stages = [("opened", violation.proven_us)]
+        if violation.closed_us is not None:
+            stages.append(("closed", violation.closed_us))
+        written = []
+        for stage, event_us in stages:
+            cursor = await self._connection.execute(
+                "INSERT INTO alerts (alert_id, violation_id, stage, vehicle_id, event_at, received_at, push, body)"
+                " VALUES (%s, %s, %s, %s, %s, %s, true, %s) ON CONFLICT DO NOTHING",
+                (
+                    f"{violation.violation_id}:{stage}",
+                    violation.violation_id,
+                    stage,
+                    violation.vehicle_id,
+                    from_us(event_us),
+                    from_us(received_us),
+                    Jsonb(violation.to_wire()),
+                ),
+            )
+            if cursor.rowcount:
+                written.append(StageCount(violation.kind, stage))
+        return written
+
+    async def _told_already(self, violation: Violation) -> None:
+        """A violation that was told under another id opens silently: its row says recorded, not pushed."""
+        row = _row(violation)
+        if violation.violation_id not in await self._load([violation.violation_id]):
+            await self._insert(row)
+            await self._revise(row, "opened", "takes the place of a withdrawn one", None)
+        await self._connection.execute(
+            "INSERT INTO alerts (alert_id, violation_id, stage, vehicle_id, event_at, received_at, push, body)"
+            " VALUES (%s, %s, 'opened', %s, %s, clock_timestamp(), false, %s) ON CONFLICT DO NOTHING",
+            (
+                f"{violation.violation_id}:opened",
+                violation.violation_id,
+                violation.vehicle_id,
+                from_us(violation.proven_us),
+                Jsonb(violation.to_wire()),
+            ),
+        )
+
+
+def _row(violation: Violation) -> dict[str, Any]:
+    figures = violation.figures
+    start, end = violation.start or (None, None), violation.end or (None, None)
+    row: dict[str, Any] = dict.fromkeys(_COLUMNS)
+    row.update(
+        violation_id=violation.violation_id,
+        kind=violation.kind,
+        rule_pack=violation.rule.pack,
+        rule_id=violation.rule.rule_id,
+        rule_version=violation.rule.version,
+        grade=violation.grade,
+        status=violation.status,
+        vehicle_id=violation.vehicle_id,
+        driver_id=violation.driver_id,
+        operator_id=violation.operator_id,
+        started_at=from_us(violation.started_us),
+        ended_at=from_us(violation.ended_us),
+        duration_s=violation.duration_s,
+        start_lat=start[0],
+        start_lon=start[1],
+        end_lat=end[0],
+        end_lon=end[1],
+        fixes=violation.fixes,
+        judged_by=dict(violation.judged_by),
+        evidence=dict(violation.evidence),
+        supersedes=list(violation.supersedes),
+    )
+    names = SpeedingFigures.__slots__ if isinstance(figures, SpeedingFigures) else HoursFigures.__slots__
+    row.update({name: getattr(figures, name) for name in names})
+    return row
+
+
+def _differs(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    return any(old[name] != new[name] for name in _COMPARED) or not set(new["supersedes"]) <= set(old["supersedes"])
+
+
+def _overlap(row: dict[str, Any], violation: Violation) -> bool:
+    return bool(row["started_at"] <= from_us(violation.ended_us) and row["ended_at"] >= from_us(violation.started_us))
+
+
+def _is_graver(violation: Violation, row: dict[str, Any]) -> bool:
+    """A higher band or a firmer grade than the one people were told of."""
+    if violation.grade == "confirmed" and row["grade"] == "review":
+        return True
+    if isinstance(violation.figures, SpeedingFigures):
+        return _BANDS.get(violation.figures.report_band, 0) > _BANDS.get(row["report_band"] or "", 0)
+    return False
+
+
+def _adapted(value: Any) -> Any:
+    return Jsonb(value) if isinstance(value, dict) else value
+
+
+def _history(row: dict[str, Any] | None) -> Jsonb | None:
+    if row is None:
+        return None
+    return Jsonb({name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in row.items()})
