@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from detectors.activity import Activity
@@ -61,14 +62,14 @@ def flatten(intervals: Sequence[Interval]) -> list[Interval]:
     What no vehicle knows of is absent; between two intervals the driver was away, which is rest.
     """
     ordered = sorted(intervals, key=lambda each: (each.begin_us, each.end_us, each.activity, each.vehicle_id or ""))
-    if all(a.end_us <= b.begin_us for a, b in zip(ordered, ordered[1:], strict=False)):
+    if all(a.end_us <= b.begin_us for a, b in pairwise(ordered)):
         return ordered
     edges = sorted({edge for each in ordered for edge in (each.begin_us, each.end_us)})
     flat: list[Interval] = []
     active: list[Interval] = []
     following = iter(ordered)
     upcoming = next(following, None)
-    for begin_us, end_us in zip(edges, edges[1:], strict=False):
+    for begin_us, end_us in pairwise(edges):
         active = [each for each in active if each.end_us > begin_us]
         while upcoming is not None and upcoming.begin_us <= begin_us:
             if upcoming.end_us > begin_us:
@@ -105,10 +106,10 @@ def drives(intervals: Sequence[Interval], rest_us: Dated[ContinuousRule], unknow
             pieces.append((interval, driven_us))
             driven_us += interval.end_us - interval.begin_us
             kind = interval.vehicle_kind
-        if resting:
-            rest_since_us = interval.begin_us if rest_since_us is None else rest_since_us
-        else:
+        if not resting:
             rest_since_us = interval.end_us
+        elif rest_since_us is None:
+            rest_since_us = interval.begin_us
     if pieces:
         rested_us = None
         if rest_since_us is not None:

@@ -13,7 +13,7 @@ from detectors.fix import Fix
 
 
 def precedence(fix: Fix, flags_alone: int) -> tuple[Any, ...]:
-    """A total order on content: the smallest stands. Trusted comes before flagged, then what is judged, then the rest."""
+    """A total order on content, the smallest stands: trusted before flagged, then what is judged, then the rest."""
     judged = (fix.lat, fix.lon, fix.speed_kmh, fix.driver_id, fix.satellites, fix.hdop, fix.valid)
     rest = (fix.heading_deg, fix.ignition, fix.door_open, fix.odometer_km)
     return (flags_alone != 0, *(_sortable(value) for value in judged + rest))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -122,7 +123,7 @@ def _numbers(node: Any, prefix: str = "") -> list[str]:
 
 def _dated(rules: Sequence[Versioned], zone: ZoneInfo) -> Dated[Versioned]:
     ordered = sorted(rules, key=lambda rule: rule.valid_from)
-    for earlier, later in zip(ordered, ordered[1:], strict=False):
+    for earlier, later in pairwise(ordered):
         if earlier.valid_to != later.valid_from:
             raise RulePackError(
                 f"rule valid from {earlier.valid_from}: valid_to is {earlier.valid_to},"

@@ -62,7 +62,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedingRule:
-    """One dated version of the speeding rule; `valid_from` is its version. Dates are local days, `valid_to` exclusive."""
+    """One dated version of the speeding rule; `valid_from` is its version. `valid_to` is exclusive."""
 
     __pydantic_config__ = _STRICT
 

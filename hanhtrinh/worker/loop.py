@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -141,10 +142,8 @@ class Worker:
         self.trouble = f"database: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         wait_s = _RETRY_S[min(failures, len(_RETRY_S) - 1)]
         log.warning("database lost, trying again in %.1f s: %s", wait_s, self.trouble)
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), wait_s)
-        except TimeoutError:
-            pass
         return failures + 1
 
     async def _begin(self, connection: Connection) -> _Session:
