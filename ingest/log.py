@@ -26,7 +26,7 @@ class LogWriter(Protocol):
     """Where the bridge puts raw messages."""
 
     async def open(self) -> LogIdentity:
-        """Connect; create the topic or table when missing. LogError when the partition count is not the one asked for."""
+        """Connect; create the topic or table when missing. LogError when it has another partition count."""
         ...
 
     async def append(self, device_id: str, message: RawMessage) -> None:
