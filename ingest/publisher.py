@@ -15,7 +15,7 @@ WINDOW = 250
 """Messages under way at once: aiomqtt's cost per publish grows with it, the broker's round trip shrinks."""
 
 
-class PublishError(Exception):
+class MqttError(Exception):
     """Publishing ended early; the message says how far it came."""
 
 
@@ -90,7 +90,7 @@ class Publisher:
         pace: Pace | None = None,
         acknowledged: Callable[[OutMessage], None] | None = None,
     ) -> int:
-        """Publish all, in order, and return how many the broker acknowledged (all). PublishError when it cannot."""
+        """Publish all, in order, and return how many the broker acknowledged (all). MqttError when it cannot."""
         pace = pace or FlatOut()
         window = asyncio.Semaphore(self._window)
         done = 0
@@ -117,7 +117,7 @@ class Publisher:
             if not isinstance(cause, aiomqtt.MqttError):
                 raise cause from None
             where = f"{self._broker.host}:{self._broker.port}"
-            raise PublishError(f"MQTT broker {where}: {cause}; {done} messages were acknowledged before") from None
+            raise MqttError(f"MQTT broker {where}: {cause}; {done} messages were acknowledged before") from None
         return done
 
     def _client(self) -> aiomqtt.Client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import time
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from hanhtrinh.commands.recording_options import Files, Maps, SpeedUnit, TimeFormat, TimeZone, VehicleId, mapping_of
+from hanhtrinh.event_loop import run_async
 from hanhtrinh.mqtt_broker import broker_of
 from hanhtrinh.settings import load_settings
 from ingest.publisher import AtRate, FlatOut, InStep, Pace, Publisher
@@ -57,7 +57,7 @@ def send(
     started = time.perf_counter()
     with _bar(files) as advance:
         source = _messages(files, mapping, per_message, advance, ordered=factor is not None)
-        asyncio.run(publisher.publish(_stream(source), _pace(rate, factor), count.add))
+        run_async(publisher.publish(_stream(source), _pace(rate, factor), count.add))
     summary = count.summary(len(files), time.perf_counter() - started)
     if as_json:
         typer.echo(json.dumps(summary))

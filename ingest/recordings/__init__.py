@@ -1,6 +1,7 @@
 """Recordings: CSV, NDJSON and Parquet files of fixes, read in chunks of columns."""
 
-from ingest.recordings.chunk import Names, RecordingChunk, RejectedRow
+from detectors.columns import Names
+from ingest.recordings.chunk import RecordingChunk, RejectedRow
 from ingest.recordings.mapping import SPEED_UNITS, ColumnMapping, RecordingError
 from ingest.recordings.reading import Recording
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from detectors.columns import Names
 from detectors.fix import from_us
 from ingest.formats import FixError, parse_time
 from ingest.formats.checked import (
@@ -21,7 +22,7 @@ from ingest.formats.checked import (
     Bounds,
     checked_id,
 )
-from ingest.recordings.chunk import Names, RecordingChunk, RejectedRow
+from ingest.recordings.chunk import RecordingChunk, RejectedRow
 from ingest.recordings.convert import (
     Flags,
     Floats,
@@ -99,6 +100,7 @@ class ChunkBuilder:
             satellites=np.where(np.isnan(satellites[good]), -1, satellites[good]).astype(np.int16),
             hdop=numbers["hdop"].values[good],
             valid=flags["valid"].values[good],
+            limit_kmh=self._limits(cells, count)[good],
             rejected=rejected,
         )
 
@@ -106,9 +108,13 @@ class ChunkBuilder:
         if field not in cells:
             return Numbers(np.full(count, np.nan), np.zeros(count, bool))
         numbers = as_numbers(cells[field])
-        if field == "speed_kmh" and self._resolved.speed_factor != 1.0:
+        if field in ("speed_kmh", "limit_kmh") and self._resolved.speed_factor != 1.0:
             return Numbers(numbers.values * self._resolved.speed_factor, numbers.unreadable)
         return numbers
+
+    def _limits(self, cells: dict[str, Any], count: int) -> Floats:
+        limits = self._numbers("limit_kmh", cells, count).values
+        return np.where((limits > 0) & (limits <= SPEED_KMH.high), limits, np.nan)
 
     def _vehicle_codes(self, cells: dict[str, Any], count: int) -> npt.NDArray[np.int32]:
         if self._mapping.vehicle_id is not None:
@@ -158,7 +164,7 @@ class ChunkBuilder:
             values: dict[str, object] = {"vehicle_id": self._mapping.vehicle_id}
             for field, column in cells.items():
                 cell = column[place].as_py()
-                if cell is None:
+                if cell is None or field == "limit_kmh":
                     continue
                 if field == "time":
                     values[field] = _time_of(cell, times, place)

@@ -9,27 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from detectors.columns import Columns, Names
 from detectors.fix import Fix
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.int8]
-
-
-class Names:
-    """Codes for ids: the same name has the same code in every chunk and file that shares this object."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self._codes: dict[str, int] = {}
-
-    def code(self, name: str) -> int:
-        """The name's code, a new one when it was never seen."""
-        code = self._codes.get(name)
-        if code is None:
-            code = self._codes[name] = len(self.names)
-            self.names.append(name)
-        return code
 
 
 class RejectedRow(NamedTuple):
@@ -68,6 +53,8 @@ class RecordingChunk:
     """-1 unknown."""
     hdop: Floats
     valid: Flags
+    limit_kmh: Floats
+    """The road's limit, where the recording carries one and the mapping names its column; no part of a Fix."""
     rejected: list[RejectedRow]
 
     def __len__(self) -> int:
@@ -97,7 +84,23 @@ class RecordingChunk:
             satellites=np.array(satellites, np.int16),
             hdop=_floats(by_field["hdop"]),
             valid=_flags(by_field["valid"]),
+            limit_kmh=np.full(len(fixes), np.nan),
             rejected=rejected,
+        )
+
+    def columns(self) -> Columns:
+        """The usable rows as the detectors take them."""
+        return Columns(
+            vehicle=self.vehicle,
+            time_us=self.time_us,
+            lat=self.lat,
+            lon=self.lon,
+            speed_kmh=self.speed_kmh,
+            driver=self.driver,
+            satellites=self.satellites,
+            hdop=self.hdop,
+            valid=self.valid,
+            limit_kmh=self.limit_kmh,
         )
 
     def fixes(self, vehicles: Names, drivers: Names) -> list[Fix]:

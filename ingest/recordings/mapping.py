@@ -15,9 +15,11 @@ EPOCH_UNITS_US = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 
 FIELDS = (
     "vehicle_id", "time", "lat", "lon", "speed_kmh", "driver_id", "heading_deg", "ignition", "door_open", "odometer_km",
-    "satellites", "hdop", "valid",
+    "satellites", "hdop", "valid", "limit_kmh",
 )  # fmt: skip
 _REQUIRED = ("time", "lat", "lon")
+# Speed has its own search; the road's limit is taken only when asked for, because no tracker sends it.
+_NEVER_FOUND = ("speed_kmh", "limit_kmh")
 
 _ALIASES: dict[str, tuple[str, ...]] = {
     "vehicle_id": ("vehicle", "vehicleid", "plate", "licenceplate", "licenseplate", "deviceid"),
@@ -119,7 +121,7 @@ class ColumnMapping:
         for name in FIELDS:
             if name in self.columns:
                 resolved[name] = self._said(name, columns, file)
-            elif name != "speed_kmh" and not (name == "vehicle_id" and self.vehicle_id is not None):
+            elif name not in _NEVER_FOUND and not (name == "vehicle_id" and self.vehicle_id is not None):
                 found = _only(name, _candidates(name, columns), file)
                 if found is not None:
                     resolved[name] = (found,)

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from detectors.columns import Names
 from ingest.formats import hanhtrinh_json
 from ingest.recordings.building import ChunkBuilder
-from ingest.recordings.chunk import Names, RecordingChunk, RejectedRow
+from ingest.recordings.chunk import RecordingChunk, RejectedRow
 from ingest.recordings.files import CountedFile, kind_of, numbered_lines
 from ingest.recordings.mapping import ColumnMapping, RecordingError
 from ingest.recordings.rejecting import TOPIC, Rejecter

@@ -64,12 +64,16 @@ class Stretch(NamedTuple):
 class Writer:
     """Puts stretches of one vehicle one after the other."""
 
-    def __init__(self, begin_us: int, interval_s: int, rng: np.random.Generator, vehicle: Vehicle) -> None:
+    def __init__(
+        self, begin_us: int, interval_s: int, rng: np.random.Generator, vehicle: Vehicle, longest_s: int = 1200
+    ) -> None:
+        """`longest_s` bounds a stretch that moves, and with it the fixes that must be in memory at once."""
         self.now_us = begin_us
         self.stretches: list[Stretch] = []
         self.interval_s = interval_s
         self._rng = rng
         self._vehicle = vehicle
+        self._longest = max(3, longest_s // interval_s)
 
     def add(self, doing: Doing, seconds: float, speed_kmh: float, driver_id: str | None) -> None:
         """One stretch of about so many seconds: rounded to whole intervals, at least one."""
@@ -98,20 +102,21 @@ class Writer:
         while left > 0:
             top_kmh = limit_kmh - float(rng.uniform(5, 12))
             minutes = rng.uniform(2, 5) if kind.town else rng.uniform(6, 20)
-            steps = min(left, max(1, round(minutes * 60 / self.interval_s)))
+            wanted = max(1, round(minutes * 60 / self.interval_s))
+            steps = min(left, wanted, self._longest)
             self.add(Doing.CRUISE, steps * self.interval_s, round(top_kmh, 1), driver_id)
             left -= steps
             if over and left <= piece * over and self._exceed(left, driver_id):
                 left -= self._steps_of_last()
                 over -= 1
-            elif left:
+            elif left and rng.random() * wanted < steps:
                 left -= self._obstacle(left, driver_id)
         self.add(Doing.STOP, 2 * self.interval_s, 0.0, driver_id)
 
     def _exceed(self, left: int, driver_id: str | None) -> bool:
         """A stretch above the limit, when enough driving is left to come back below it."""
         rng = self._rng
-        steps = min(left - 3, max(3, round(float(rng.uniform(40, 240)) / self.interval_s)))
+        steps = min(left - 3, self._longest, max(3, round(float(rng.uniform(40, 240)) / self.interval_s)))
         if (steps - 1) * self.interval_s < 20:
             return False
         excess_kmh = 20.0 if rng.random() < 0.1 else round(float(rng.uniform(8, 42)), 1)
@@ -127,7 +132,7 @@ class Writer:
         rng, kind = self._rng, self._vehicle.kind
         luck = rng.random()
         if luck < 0.15:
-            steps = min(left, max(1, round(float(rng.uniform(120, 600)) / self.interval_s)))
+            steps = min(left, self._longest, max(1, round(float(rng.uniform(120, 600)) / self.interval_s)))
             self.add(Doing.JAM, steps * self.interval_s, round(float(rng.uniform(8, 18)), 1), driver_id)
             return steps
         if luck < 0.3 and not kind.town:

@@ -22,7 +22,8 @@ _LEAST_EXCESS_KMH = 6.0
 
 def speeds_of(stretch: Stretch, vehicle: Vehicle, before: Stretch | None, after: Stretch | None) -> Floats:
     """The speed at each fix of a stretch, in tenths of a km/h; equal for equal arguments."""
-    seconds = np.arange(0, stretch.end_us - stretch.begin_us, stretch.interval_us, np.float64) / SECOND_US
+    count = -((stretch.begin_us - stretch.end_us) // stretch.interval_us)
+    seconds = np.arange(count) * (stretch.interval_us / SECOND_US)
     if not stretch.doing.moves:
         return np.zeros(len(seconds))
     rng = np.random.default_rng(stretch.salt)
