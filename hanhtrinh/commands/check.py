@@ -1,0 +1,147 @@
+"""Judge recordings offline, with the same core as the stream and without any server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from detectors.columns import Columns, Names, concatenate
+from detectors.limits import LimitBook
+from detectors.recording import RecordingJudgement, judge_recording
+from detectors.rules import RulePack
+from hanhtrinh.commands.recording_options import Files, Maps, SpeedUnit, TimeFormat, TimeZone, VehicleId, mapping_of
+from hanhtrinh.rule_packs import LoadedPack, load_pack
+from hanhtrinh.screen import violation_table
+from ingest.recordings import ColumnMapping, Recording, RejectedRow
+from storage.registry import RegistryError, VehicleRow, parse_vehicles
+
+
+def check(
+    files: Files,
+    maps: Maps = None,
+    speed_unit: SpeedUnit = None,
+    time_format: TimeFormat = None,
+    time_zone: TimeZone = None,
+    vehicle_id: VehicleId = None,
+    vehicles: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="vehicles.csv: class, kind and own limit of each vehicle."),
+    ] = None,
+    limit_kmh: Annotated[
+        float | None, typer.Option(min=1, max=200, metavar="KMH", help="One limit for all vehicles.")
+    ] = None,
+    rules: Annotated[str, typer.Option(metavar="PACK", help="Rule pack: a name or a .toml file.")] = "vn",
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="Override a number of the pack: speeding.max_gap_s=300. Repeatable."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one violation per line as JSON.")] = False,
+) -> None:
+    """Judge recordings offline: all files together, in any order, by the same rules as the stream.
+
+    Violations go to standard output, the summary to standard error. Exit code 0 whether there are violations or not.
+
+    Example: hanhtrinh check day.csv.gz --map time=timestamp --speed-unit ms --rule speeding.max_gap_s=300
+    """
+    loaded = load_pack(rules, rule or ())
+    mapping = mapping_of(maps, speed_unit, time_format, time_zone, vehicle_id)
+    registry = _registry(vehicles)
+    vehicle_names, driver_names = Names(), Names()
+    columns, rejected = _read(files, mapping, vehicle_names, driver_names)
+    limits = _limits(registry, vehicle_names, loaded.pack, limit_kmh)
+    judgement = judge_recording(
+        columns,
+        vehicle_names,
+        driver_names,
+        loaded.pack,
+        loaded.speeding,
+        loaded.continuous_driving,
+        limits,
+        {row.vehicle_id: row.kind for row in registry},
+    )
+    _print(judgement, loaded, as_json=as_json)
+    _summarise(judgement, rejected, loaded, len(vehicle_names))
+
+
+def _registry(path: Path | None) -> list[VehicleRow]:
+    if path is None:
+        return []
+    parsed = parse_vehicles(path)
+    if parsed.bad_rows:
+        bad = "; ".join(f"line {row.line}, {row.column}: {row.why}" for row in parsed.bad_rows[:5])
+        raise RegistryError(f"{path}: {len(parsed.bad_rows)} bad rows: {bad}")
+    return parsed.rows
+
+
+def _limits(registry: Sequence[VehicleRow], vehicles: Names, pack: RulePack, given_kmh: float | None) -> LimitBook:
+    limits = LimitBook(pack, given_kmh)
+    for row in registry:
+        limits.register(vehicles.code(row.vehicle_id), row.limit_kmh, row.speed_class)
+    return limits
+
+
+def _read(
+    files: Sequence[Path], mapping: ColumnMapping, vehicles: Names, drivers: Names
+) -> tuple[Columns, list[RejectedRow]]:
+    parts: list[Columns] = []
+    rejected: list[RejectedRow] = []
+    with _bar(files) as advance:
+        for path in files:
+            for chunk in Recording(path, mapping, vehicles, drivers).chunks(progress=advance):
+                parts.append(chunk.columns())
+                rejected += chunk.rejected
+    return concatenate(parts), rejected
+
+
+@contextmanager
+def _bar(files: Sequence[Path]) -> Iterator[Callable[[int], None]]:
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("reading"), BarColumn(), TimeElapsedColumn(), console=console, disable=not console.is_terminal,
+        transient=True,
+    ) as progress:  # fmt: skip
+        task = progress.add_task("reading", total=sum(path.stat().st_size for path in files))
+        yield lambda size: progress.advance(task, size)
+
+
+def _print(judgement: RecordingJudgement, loaded: LoadedPack, *, as_json: bool) -> None:
+    if as_json:
+        for violation in judgement.violations:
+            wire = violation.to_wire()
+            if loaded.overrides:
+                wire["overrides"] = loaded.overrides
+            sys.stdout.write(json.dumps(wire, ensure_ascii=False) + "\n")
+    elif judgement.violations:
+        console = Console(width=None if sys.stdout.isatty() else 200)
+        console.print(violation_table(judgement.violations, ZoneInfo(loaded.pack.time_zone)))
+
+
+def _summarise(
+    judgement: RecordingJudgement, rejected: Sequence[RejectedRow], loaded: LoadedPack, vehicles: int
+) -> None:
+    out = Console(stderr=True, highlight=False, soft_wrap=True)
+    out.print(
+        f"{judgement.fixes:,} fixes of {vehicles:,} vehicles judged by pack {loaded.pack.name};"
+        f" doubled {judgement.doubled:,}, conflicts {judgement.conflicts:,}, unusable rows {len(rejected):,}"
+    )
+    if loaded.overrides:
+        out.print("overrides: " + ", ".join(f"{name}={value:g}" for name, value in loaded.overrides.items()))
+    flagged = {name: n for name, n in judgement.flagged.items() if n}
+    if flagged:
+        out.print("fixes not trusted: " + ", ".join(f"{name} {n:,}" for name, n in flagged.items()))
+    for reason, n in Counter(row.reason for row in rejected).most_common():
+        first = next(row for row in rejected if row.reason == reason)
+        out.print(f"unusable, {reason}: {n:,} rows, first in row {first.row}: {first.detail}", markup=False)
+    counts = Counter((each.kind, each.grade) for each in judgement.violations)
+    found = ", ".join(f"{kind} {grade} {n:,}" for (kind, grade), n in sorted(counts.items()))
+    out.print(f"violations: {found or 'none'}")

@@ -1,0 +1,54 @@
+"""How violations and times look to a person: local times with their zone, numbers with their units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
+
+from rich.table import Table
+
+from detectors.fix import from_us
+from detectors.violation import SpeedingFigures, Violation
+
+KIND_NAMES = {"speeding": "speeding", "continuous_driving": "continuous driving"}
+
+
+def local(time_us: int, zone: ZoneInfo) -> str:
+    """A time where the rules hold, to the second, with the offset from UTC."""
+    stamp = from_us(time_us).astimezone(zone)
+    return f"{stamp:%Y-%m-%d %H:%M:%S} {stamp:%z}"[:-2]
+
+
+def span(seconds: float) -> str:
+    """A duration as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def figures(violation: Violation) -> str:
+    """What was done against what was allowed."""
+    what = violation.figures
+    if isinstance(what, SpeedingFigures):
+        return f"{what.top_speed_kmh:.1f} km/h, limit {what.limit_kmh:g} ({what.limit_source}), +{what.excess_kmh:.1f}"
+    return f"{span(what.actual_s)} h driven, limit {span(what.limit_s)} h"
+
+
+def violation_table(violations: Sequence[Violation], zone: ZoneInfo) -> Table:
+    """One row per violation."""
+    table = Table(title=None, header_style="bold", pad_edge=False)
+    for heading in ("vehicle", "driver", "violation", "began", "ended", "lasted"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("figures")
+    table.add_column("grade", no_wrap=True)
+    for each in violations:
+        table.add_row(
+            each.vehicle_id or "",
+            each.driver_id or "not named",
+            KIND_NAMES.get(each.kind, each.kind),
+            local(each.started_us, zone),
+            "still open" if each.status == "open" else local(each.ended_us, zone),
+            span(each.duration_s),
+            figures(each),
+            each.grade,
+        )
+    return table
