@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 Connect = Callable[[], Awaitable[Connection]]
 MakeReader = Callable[[LoadPositions, AssignmentChanged], LogReader]
+OnBatch = Callable[[BatchResult], None]
 
 _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _MARK_OLD_S = 8.0
@@ -86,7 +87,7 @@ class Worker:
         pack: LoadedPack,
         limits: WorkerLimits,
         metrics: WorkerMetrics,
-        on_batch: Callable[[BatchResult], None] | None = None,
+        on_batch: OnBatch | None = None,
     ) -> None:
         self._connect = connect
         self._reader = make_reader(self._load_positions, self._assigned)
@@ -99,6 +100,7 @@ class Worker:
         self._assignment: frozenset[int] = frozenset()
         self._assignment_changed = True
         self._next: dict[int, int] = {}
+        self._committed_s = time.monotonic()
         self.trouble: str | None = "starting"
         """Why the worker cannot work just now; None while it can. For the health check."""
 
@@ -133,6 +135,12 @@ class Worker:
             return await positions.load(connection, partitions)
         finally:
             await connection.close()
+
+    async def lag(self) -> tuple[int, float]:
+        """Messages in the log beyond what is committed, and seconds since the last commit while there are any."""
+        ends = await self._reader.end_offsets()
+        behind = sum(max(0, end - self._next.get(partition, end)) for partition, end in ends.items())
+        return behind, time.monotonic() - self._committed_s if behind else 0.0
 
     def _assigned(self, partitions: frozenset[int]) -> None:
         self._assignment = partitions
@@ -206,6 +214,7 @@ class Worker:
             raise
         for piece in slices:
             self._next[piece.partition] = piece.next
+        self._committed_s = time.monotonic()
         self._note_marks(session, result.marks)
         self._count(result, time.perf_counter() - began_s)
 
