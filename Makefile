@@ -12,7 +12,7 @@ PACKAGES := detectors ingest storage alerts hanhtrinh
 
 .PHONY: help
 help: ## Show these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 .PHONY: run
 run: $(RUN_VENV)/.installed ## Install what is missing and run everything in one process; ARGS="--demo --for 60s"
@@ -43,6 +43,10 @@ lock: $(DEV_VENV)/.installed ## Write requirements*.txt again from pyproject.tom
 	CUSTOM_COMPILE_COMMAND="make lock" $(DEV_VENV)/bin/pip-compile $(LOCK) --output-file requirements.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND="make lock" $(DEV_VENV)/bin/pip-compile $(LOCK) --extra dev --constraint requirements.txt \
 		--output-file requirements-dev.txt pyproject.toml
+
+.PHONY: env-example
+env-example: $(DEV_VENV)/.installed ## Write .env.example again from the settings
+	$(DEV_VENV)/bin/python -m hanhtrinh.env_example > .env.example
 
 LOCK = --quiet --generate-hashes --strip-extras --allow-unsafe --all-build-deps --no-emit-index-url \
 	--no-emit-trusted-host --no-emit-find-links $(ARGS)

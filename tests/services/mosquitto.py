@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.services.process import ServerProcess, accepts, free_port, program
@@ -42,7 +43,7 @@ class Mosquitto:
         home.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.password_port = free_port()
-        self._make_passwords(home / "passwords")
+        make_password_file(home / "passwords", {self.username: self.password})
         configuration = home / "mosquitto.conf"
         user = "root" if os.geteuid() == 0 else "nobody"
         configuration.write_text(
@@ -61,7 +62,10 @@ class Mosquitto:
         """kill -9: what was queued since the last save (1 s) is gone."""
         self.process.kill()
 
-    def _make_passwords(self, path: Path) -> None:
-        path.touch(mode=0o600)
-        tool = program("mosquitto_passwd", "mosquitto")
-        subprocess.run([tool, "-b", str(path), self.username, self.password], check=True, capture_output=True)
+
+def make_password_file(path: Path, accounts: Mapping[str, str]) -> None:
+    """A password file of the broker with these users and passwords."""
+    path.touch(mode=0o600)
+    tool = program("mosquitto_passwd", "mosquitto")
+    for user, password in accounts.items():
+        subprocess.run([tool, "-b", str(path), user, password], check=True, capture_output=True)
