@@ -65,14 +65,14 @@ $(RUN_VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hanhtrinh needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(RUN_VENV)
 	$(RUN_VENV)/bin/$(INSTALL) --requirement requirements.txt
-	$(RUN_VENV)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(RUN_VENV)/bin/pip install -qq --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $@
 
 $(DEV_VENV)/.installed: requirements-dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hanhtrinh needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(DEV_VENV)
 	$(DEV_VENV)/bin/$(INSTALL) --requirement requirements-dev.txt
-	$(DEV_VENV)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(DEV_VENV)/bin/pip install -qq --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $@
 
 $(KAFKA_JARS)/.installed: tests/services/kafka/pom.xml | programs

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -121,3 +123,22 @@ def test_every_sql_file_and_rule_pack_is_packaged() -> None:
         if path.is_file() and path.suffix not in (".py", ".pyc")
     }
     assert there == packaged
+
+
+# Of the standard library, what does I/O, looks at the clock, or depends on threads and hidden chance.
+IMPURE = {
+    "asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "random", "shutil", "socket", "sqlite3",
+    "subprocess", "tempfile", "threading", "time", "urllib",
+}  # fmt: skip
+
+
+def test_detectors_import_numpy_and_the_pure_part_of_the_standard_library_only() -> None:
+    allowed = (set(sys.stdlib_module_names) - IMPURE) | {"numpy", "detectors"}
+    for path in (REPOSITORY / "detectors").rglob("*.py"):
+        imported = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").partition(".")[0])
+        assert imported <= allowed, path
