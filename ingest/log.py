@@ -37,6 +37,10 @@ class LogWriter(Protocol):
         """
         ...
 
+    async def append_many(self, messages: Sequence[tuple[str, RawMessage]]) -> None:
+        """`append` of all (device id, message); LogError when any of them could not be made durable."""
+        ...
+
     async def close(self) -> None: ...
 
 
