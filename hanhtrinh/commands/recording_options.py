@@ -27,8 +27,8 @@ Maps = Annotated[
         "--map",
         metavar="FIELD=COLUMN",
         help="Which column is which field (vehicle_id, time, lat, lon, speed_kmh, driver_id, heading_deg, ignition,"
-        " door_open, odometer_km, satellites, hdop, valid, and limit_kmh, the road's limit); time=Date+Time joins two. Repeatable. Columns with"
-        " unambiguous names are found without it.",
+        " door_open, odometer_km, satellites, hdop, valid, and limit_kmh, the road's limit); time=Date+Time joins two."
+        " Repeatable. Columns with unambiguous names are found without it.",
         rich_help_panel=_PANEL,
     ),
 ]

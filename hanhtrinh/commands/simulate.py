@@ -28,7 +28,7 @@ _ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 
 def simulate(
     vehicles: Annotated[int, typer.Option(min=1, max=100_000, help="How many vehicles.")] = 50,
-    hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="How long.")] = 24.0,
+    hours: Annotated[float, typer.Option(min=0.001, max=24 * 366, help="How long.")] = 24.0,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal fleets, to the byte.")] = 7,
     start: Annotated[
         datetime | None,

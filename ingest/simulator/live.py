@@ -106,7 +106,7 @@ class LiveFleet:
         while True:
             yield from writer.stretches
             writer.stretches = []
-            rest_s = float(rng.uniform(1.6, 2.5)) * member.vehicle.kind.rest_s
+            rest_s = float(rng.uniform(1.6, 2.5)) * member.vehicle.rest_s
             writer.add(Doing.PARK, rest_s, 0.0, member.driver_id)
             seconds = float(rng.uniform(0.5, 1.5)) * 3600
             writer.drive(seconds, member.driver_id, over=round(seconds / 600) if member.speeds else 0)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ingest.simulator.roster import Crew, Kind, Vehicle
+from ingest.simulator.roster import Crew, Vehicle
 
 DAY_US = 86_400_000_000
 SECOND_US = 1_000_000
@@ -175,7 +175,7 @@ def _single_day(crew: Crew, writer: Writer, out_us: int, home_us: int, rng: np.r
         if turn and writer.now_us + int(1.5 * seconds) * SECOND_US > home_us:
             break
         writer.drive(seconds, driver_id, over)
-        writer.add(Doing.PARK, _rest_s(kind, rng), 0.0, driver_id if turn + 1 < turns else None)
+        writer.add(Doing.PARK, _rest_s(crew.vehicles[0], rng), 0.0, driver_id if turn + 1 < turns else None)
 
 
 def _shared_day(crew: Crew, writers: list[Writer], out_us: int, rng: np.random.Generator) -> None:
@@ -186,15 +186,15 @@ def _shared_day(crew: Crew, writers: list[Writer], out_us: int, rng: np.random.G
     one.park_until(out_us)
     one.add(Doing.STOP, 60, 0.0, first)
     one.drive(float(rng.uniform(2.2, 2.6)) * 3600, first, over)
-    away_s = 360.0 if crew.tires else _rest_s(crew.vehicles[0].kind, rng)
+    away_s = 360.0 if crew.tires else _rest_s(crew.vehicles[0], rng)
     two.park_until(one.now_us + int(away_s) * SECOND_US)
     two.drive(float(rng.uniform(2.0, 2.3)) * 3600, first, over)
     one.park_until(one.now_us + int(rng.uniform(3, 4) * 3600) * SECOND_US)
     one.drive(float(rng.uniform(2.0, 3.3)) * 3600, second)
 
 
-def _rest_s(kind: Kind, rng: np.random.Generator) -> float:
-    return float(rng.uniform(1.6, 4.0) * kind.rest_s)
+def _rest_s(vehicle: Vehicle, rng: np.random.Generator) -> float:
+    return float(rng.uniform(1.6, 4.0) * vehicle.rest_s)
 
 
 def stretches_of(

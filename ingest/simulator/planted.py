@@ -129,7 +129,7 @@ def _drives(stints: list[_Stint]) -> Iterator[list[_Stint]]:
     for stretch, vehicle in stints:
         if drive:
             (last, last_vehicle) = drive[-1]
-            if stretch.begin_us - last.end_us >= last_vehicle.kind.rest_s * SECOND_US:
+            if stretch.begin_us - last.end_us >= last_vehicle.rest_s * SECOND_US:
                 yield drive
                 drive = []
         drive.append((stretch, vehicle))

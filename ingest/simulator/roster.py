@@ -17,6 +17,9 @@ _FAMILY = ("Nguyen", "Tran", "Le", "Pham", "Hoang", "Vu", "Dang", "Bui", "Do", "
 _GIVEN = ("An", "Binh", "Cuong", "Dung", "Hai", "Hung", "Khanh", "Long", "Minh", "Nam", "Phuc", "Quan", "Son", "Tuan")
 
 
+_REST_S = 900
+
+
 class Kind(NamedTuple):
     """How vehicles of one business type are driven."""
 
@@ -26,7 +29,7 @@ class Kind(NamedTuple):
     share: float
     town: bool
     rest_s: int
-    """The rest that ends a drive by law; plans keep well clear of it."""
+    """The rest that ends a drive of this kind by law; plans keep well clear of it."""
 
 
 KINDS = (
@@ -48,6 +51,11 @@ class Vehicle(NamedTuple):
     kind: Kind
     limit_kmh: float | None
     registered: bool
+
+    @property
+    def rest_s(self) -> int:
+        """The rest that ends a drive by law; that of its kind only where a registry tells the kind."""
+        return self.kind.rest_s if self.registered else _REST_S
 
     @property
     def careful_kmh(self) -> float:
