@@ -75,7 +75,8 @@ BEGIN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('make_fix_partition'));
-    IF to_regclass(partition) IS NOT NULL THEN
+    -- Asked as a query: to_regclass may still answer from a cache that knows nothing of who held the lock before.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = partition AND relnamespace = current_schema()::regnamespace) THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE fixes INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', partition);
@@ -192,6 +193,12 @@ CREATE TABLE log_positions (
     log_id text NOT NULL REFERENCES logs,
     partition int NOT NULL,
     next_offset bigint NOT NULL,
+    -- What became of everything below next_offset. A message may hold several fixes; doubled ones are counted only.
+    messages bigint NOT NULL DEFAULT 0,
+    ignored bigint NOT NULL DEFAULT 0,
+    fixes bigint NOT NULL DEFAULT 0,
+    doubled bigint NOT NULL DEFAULT 0,
+    letters bigint NOT NULL DEFAULT 0,
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (log_id, partition)
 );
@@ -217,6 +224,7 @@ CREATE TABLE rejudge_marks (
 -- Per driver (or vehicle line without a driver): how far the hours are judged, and when they must be again at the latest.
 CREATE TABLE driver_hours (
     line_id text PRIMARY KEY,             -- "driver:<id>" or "vehicle:<id>"
+    since timestamptz NOT NULL,           -- judging may begin here: a rest is complete, or the drive begins
     judged_to timestamptz NOT NULL,
     due_at timestamptz NOT NULL
 );
