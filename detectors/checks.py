@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntFlag
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.columns import Bool, Columns, Float, Int
+from detectors.columns import Bool, Columns, Int
 from detectors.geo import distance_mm
 from detectors.rules import CheckNumbers
 
 Flags = NDArray[np.int32]
+
+NEVER = int(np.iinfo(np.int64).min)
+"""Stands for "no such time"."""
 
 _WEEK_ROLLOVER_US = 1024 * 7 * 86_400 * 1_000_000
 _ROLLOVER_TOLERANCE_US = 2 * 86_400 * 1_000_000
@@ -30,6 +35,12 @@ class Check(IntFlag):
     """No commercial vehicle goes this fast."""
     JUMP = 16
     """Too far from the last trusted fix for the time between them."""
+    ACCELERATION = 32
+    """Too fast or too slow against the last trusted fix for the time between them."""
+    FROZEN = 64
+    """The position stands still while the speed goes on."""
+    CONTRADICTION = 128
+    """The speed is far above what the distance travelled allows."""
 
 
 ALONE = Check.NO_FIX | Check.CLOCK | Check.ROLLOVER | Check.SPEED
@@ -54,6 +65,54 @@ def flags_alone(batch: Columns, numbers: CheckNumbers, received_us: Int | None) 
     return flags
 
 
+class Seen(NamedTuple):
+    """Usable fixes beside the usable one before each (trusted or not); rows without one have `there` False."""
+
+    there: Bool
+    leg_us: Int
+    leg_mm: Int
+    speed: Int
+    """Thousandths of a km/h, -1 unknown."""
+    speed_before: Int
+
+
+def holds(same_place: Bool, first: Bool, seen: Seen, time_us: Int, hold_before: Int, numbers: CheckNumbers) -> Int:
+    """Since when each fix stands at its position with the speed going on; its own time where that begins with it.
+
+    `hold_before` is what holds at the fix before each vehicle's first row (NEVER: nothing does), `same_place` says
+    that a fix repeats the position before it. NEVER for fixes below the speed that counts.
+    """
+    moving = seen.speed >= round(numbers.frozen_kmh * 1000)
+    moving_before = seen.speed_before >= round(numbers.frozen_kmh * 1000)
+    goes_on = seen.there & same_place & moving & moving_before
+    since = np.where(goes_on, NEVER, time_us)
+    resumed = first & goes_on
+    since[resumed] = hold_before[resumed]
+    # Times rise within a vehicle, and a vehicle's first row never goes on from another vehicle's.
+    begins = np.where(goes_on & ~resumed, 0, np.arange(len(time_us)))
+    since = since[np.maximum.accumulate(begins)]
+    since[~moving] = NEVER
+    return since
+
+
+def flags_in_sequence(since: Int, hold_before: Int, time_us: Int, seen: Seen, numbers: CheckNumbers) -> Flags:
+    """The flags that fixes earn against the usable fix before them: a held position, a speed without a distance.
+
+    `hold_before` is for each row the hold of the row before it: the distance is taken from when the position before
+    was new, because trackers repeat a position for seconds and then catch up.
+    """
+    flags = np.zeros(len(time_us), dtype=np.int32)
+    flags[(since != NEVER) & (time_us - since > round(numbers.frozen_after_s * 1e6))] |= Check.FROZEN
+    lasted_us = np.where(hold_before != NEVER, time_us - hold_before, seen.leg_us)
+    slower = np.minimum(seen.speed, seen.speed_before)
+    claimed = seen.there & (slower >= round(numbers.contradiction_kmh * 1000))
+    claimed &= (seen.leg_mm > 0) & (lasted_us <= round(numbers.contradiction_within_s * 1e6))
+    # Thousandths of a km/h times microseconds over 3.6e6 are millimetres.
+    covered_mm = numbers.contradiction_share * slower * lasted_us / 3.6e6
+    flags[claimed & (seen.leg_mm < covered_mm)] |= Check.CONTRADICTION
+    return flags
+
+
 def is_jump(leg_mm: Int, leg_us: Int, numbers: CheckNumbers) -> Bool:
     """Whether each leg is too long and too fast to be driven."""
     # 1 mm/us = 3600 km/h; the comparison stays in integers.
@@ -61,40 +120,50 @@ def is_jump(leg_mm: Int, leg_us: Int, numbers: CheckNumbers) -> Bool:
     return too_fast & (leg_mm > round(numbers.jump_min_m * 1000))
 
 
+def is_leap(speed: Int, speed_before: Int, leg_us: Int, numbers: CheckNumbers) -> Bool:
+    """Whether each change of speed (thousandths of a km/h, -1 unknown) is more than any vehicle can."""
+    known = (speed >= 0) & (speed_before >= 0) & (leg_us <= round(numbers.acceleration_within_s * 1e6))
+    # Thousandths of a km/h in microseconds against km/h in a second.
+    too_much: Bool = np.abs(speed - speed_before) * 1000 > round(numbers.acceleration_kmh_per_s) * leg_us
+    return known & too_much
+
+
 class Place:
-    """A position at a time, for the scalar walk through suspicious legs."""
+    """A position and a speed at a time, for the scalar walk through suspicious legs."""
 
-    __slots__ = ("lat", "lon", "time_us")
+    __slots__ = ("lat", "lon", "speed", "time_us")
 
-    def __init__(self, time_us: int, lat: float, lon: float) -> None:
-        self.time_us, self.lat, self.lon = time_us, lat, lon
+    def __init__(self, time_us: int, lat: float, lon: float, speed: int) -> None:
+        self.time_us, self.lat, self.lon, self.speed = time_us, lat, lon, speed
 
-    def can_reach(self, other: Place, numbers: CheckNumbers) -> bool:
-        """Whether the leg to `other` could have been driven."""
-        leg = distance_mm(*(np.array([x]) for x in (self.lat, self.lon, other.lat, other.lon)))
-        return not is_jump(leg, np.array([other.time_us - self.time_us]), numbers)[0]
+    def why_not(self, other: Place, numbers: CheckNumbers) -> Check | None:
+        """Why the leg to `other` cannot have been driven; None if it can."""
+        leg_mm = distance_mm(*(np.array([x]) for x in (self.lat, self.lon, other.lat, other.lon)))
+        leg_us = np.array([other.time_us - self.time_us])
+        if is_jump(leg_mm, leg_us, numbers)[0]:
+            return Check.JUMP
+        if is_leap(np.array([other.speed]), np.array([self.speed]), leg_us, numbers)[0]:
+            return Check.ACCELERATION
+        return None
 
 
-def walk_jumps(
-    time_us: Int, lat: Float, lon: Float, trusted: Place | None, suspect: Place | None, numbers: CheckNumbers
-) -> tuple[Bool, Place | None]:
-    """Which fixes of one vehicle, in time order, are jumps; and the suspect that is left at the end.
+def walk(
+    places: Iterable[Place], trusted: Place | None, suspect: Place | None, numbers: CheckNumbers
+) -> tuple[list[int], Place | None]:
+    """The flag (0 for none) of each place of one vehicle, in time order, and the suspect that is left at the end.
 
-    A fix that cannot be reached from the last trusted one is a jump and becomes the suspect; the next fix is trusted
+    A fix that cannot be reached from the last trusted one is flagged and becomes the suspect; the next fix is trusted
     if either of the two can reach it. So one bad fix condemns no good one after it, and a bad anchor is left behind
     after one good fix.
     """
-    jumps = np.zeros(len(time_us), dtype=np.bool_)
-    for row in range(len(time_us)):
-        here = Place(int(time_us[row]), float(lat[row]), float(lon[row]))
-        reached = (
-            trusted is None
-            or trusted.can_reach(here, numbers)
-            or (suspect is not None and suspect.can_reach(here, numbers))
-        )
-        if reached:
+    flags: list[int] = []
+    for here in places:
+        flag = None if trusted is None else trusted.why_not(here, numbers)
+        if flag is not None and suspect is not None and suspect.why_not(here, numbers) is None:
+            flag = None
+        if flag is None:
             trusted, suspect = here, None
         else:
-            jumps[row] = True
             suspect = here
-    return jumps, suspect
+        flags.append(flag or 0)
+    return flags, suspect

@@ -1,6 +1,6 @@
 """What the judge remembers of each vehicle, as columns indexed by the vehicle's code.
 
-About 80 bytes a vehicle, plus an object for each episode that is open: bounded, whatever arrives (law 7). All of
+About 130 bytes a vehicle, plus an object for each episode that is open: bounded, whatever arrives (law 7). All of
 it follows from stored fixes and can be forgotten and rebuilt at any time.
 """
 
@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.checks import NEVER, Place
 from detectors.columns import UNKNOWN
+from detectors.limits import speeds
 from detectors.speeding import EpisodeTrack
-
-NEVER = np.iinfo(np.int64).min
-"""Stands for "no such time"."""
 
 _GROWTH = 1024
 
@@ -30,11 +29,17 @@ class FleetState:
         self.last_speed_kmh = np.empty(0)
         self.last_driver = np.empty(0, np.int32)
         self.seen_us = np.empty(0, np.int64)
-        """Newest fix judged, trusted or not: anything at or before it is late."""
+        """Newest usable fix judged, trusted or not, with its values below: anything at or before it is late."""
+        self.seen_lat = np.empty(0)
+        self.seen_lon = np.empty(0)
+        self.seen_speed_kmh = np.empty(0)
+        self.hold_us = np.empty(0, np.int64)
+        """Since when its position is held at speed; NEVER when the speed does not count."""
         self.suspect_us = np.empty(0, np.int64)
-        """A jump not yet confirmed or refuted."""
+        """A fix out of reach, not yet confirmed or refuted."""
         self.suspect_lat = np.empty(0)
         self.suspect_lon = np.empty(0)
+        self.suspect_speed = np.empty(0, np.int64)
         self.activity = np.empty(0, np.int8)
         """The activity of the latest piece, UNKNOWN when there is none yet."""
         self.activity_driver = np.empty(0, np.int32)
@@ -63,6 +68,27 @@ class FleetState:
             self.tracks.pop(code, None)
             self.strict_tracks.pop(code, None)
 
+    def trusted_place(self, code: int) -> Place | None:
+        """The last trusted fix of a vehicle."""
+        if self.last_us[code] == NEVER:
+            return None
+        speed = int(speeds(self.last_speed_kmh[code : code + 1])[0])
+        return Place(int(self.last_us[code]), float(self.last_lat[code]), float(self.last_lon[code]), speed)
+
+    def suspect(self, code: int) -> Place | None:
+        """The vehicle's fix that is out of reach so far."""
+        if self.suspect_us[code] == NEVER:
+            return None
+        lat, lon = float(self.suspect_lat[code]), float(self.suspect_lon[code])
+        return Place(int(self.suspect_us[code]), lat, lon, int(self.suspect_speed[code]))
+
+    def set_suspect(self, code: int, suspect: Place | None) -> None:
+        """Remember it, or that there is none."""
+        self.suspect_us[code] = NEVER if suspect is None else suspect.time_us
+        if suspect is not None:
+            self.suspect_lat[code], self.suspect_lon[code] = suspect.lat, suspect.lon
+            self.suspect_speed[code] = suspect.speed
+
 
 _BLANK = {
     "last_us": NEVER,
@@ -71,9 +97,14 @@ _BLANK = {
     "last_speed_kmh": 0.0,
     "last_driver": UNKNOWN,
     "seen_us": NEVER,
+    "seen_lat": 0.0,
+    "seen_lon": 0.0,
+    "seen_speed_kmh": 0.0,
+    "hold_us": NEVER,
     "suspect_us": NEVER,
     "suspect_lat": 0.0,
     "suspect_lon": 0.0,
+    "suspect_speed": 0,
     "activity": UNKNOWN,
     "activity_driver": UNKNOWN,
 }

@@ -13,15 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.activity import ActivityChanges, activity_of_legs, changes
-from detectors.checks import Check, Flags, Place, is_jump, walk_jumps
+from detectors.checks import NEVER, Flags, Place, Seen, flags_in_sequence, holds, is_jump, is_leap, walk
 from detectors.columns import Bool, Columns, Int
-from detectors.fleet import NEVER, FleetState
+from detectors.fleet import FleetState
 from detectors.geo import distance_mm
 from detectors.limits import LimitBook, speeds, thousandths
 from detectors.rules import Dated, RulePack, SpeedingRule
 from detectors.runs import LabelledFixes, label_of, runs_of
 from detectors.speeding import Episode, EpisodeTrack, Label
 
+Rows = NDArray[np.intp]
 Column = TypeVar("Column", Int, NDArray[np.float64], NDArray[np.int32])
 
 
@@ -100,22 +101,57 @@ class JourneyJudge:
         if not len(rows):
             return Judgement(flags, settled, *_NOTHING, [])
         first = _firsts(rows)
-        self.state.seen_us[rows.vehicle[_lasts(first)]] = rows.time_us[_lasts(first)]
+        seen_flags, held, legs = self._against_seen(rows, first)
+        sure = self._state_is_trusted(rows.vehicle[first])
+        self._see(rows, first, held)
+        rows, usable, held, legs, sure = _drop(rows, usable, held, legs, flags, seen_flags, sure)
+        first = _firsts(rows)
         previous = self._previous(rows, first)
-        leg_mm = _legs(rows, previous)
-        jumps = self._jumps(rows, first, previous, leg_mm)
-        if jumps.any():
-            flags[usable[jumps]] |= Check.JUMP
-            usable = usable[~jumps]
-            rows = rows.take(~jumps)
+        leg_mm = legs if sure else _legs(rows, previous)
+        out_of_reach = self._out_of_reach(rows, first, previous, leg_mm)
+        if out_of_reach.any():
+            rows, usable, held, _, _ = _drop(rows, usable, held, leg_mm, flags, out_of_reach, sure)
             first = _firsts(rows)
             previous = self._previous(rows, first)
             leg_mm = _legs(rows, previous)
-        activity, legs = self._activity(rows, first, previous, leg_mm)
+        activity, completed = self._activity(rows, first, previous, leg_mm)
         episodes, unsettled = self._episodes(rows, previous, leg_mm)
-        settled[usable] = ~unsettled
+        settled[usable] = ~unsettled & ((held == NEVER) | (held == rows.time_us))
         self._remember(rows, first)
-        return Judgement(flags, settled, activity, legs, episodes)
+        return Judgement(flags, settled, activity, completed, episodes)
+
+    def _against_seen(self, rows: Columns, first: Bool) -> tuple[Flags, Int, Int]:
+        """The flags against the usable fix before each, since when each position is held, and the legs' lengths."""
+        state, heads, numbers = self.state, rows.vehicle[first], self._pack.checks
+        before_us = _shifted(rows.time_us, first, state.seen_us[heads])
+        lat, lon = _shifted(rows.lat, first, state.seen_lat[heads]), _shifted(rows.lon, first, state.seen_lon[heads])
+        there = before_us != NEVER
+        legs = distance_mm(lat, lon, rows.lat, rows.lon)
+        legs[~there] = 0
+        seen = Seen(
+            there,
+            np.where(there, rows.time_us - before_us, 0),
+            legs,
+            speeds(rows.speed_kmh),
+            speeds(_shifted(rows.speed_kmh, first, state.seen_speed_kmh[heads])),
+        )
+        hold_before = state.hold_us[rows.vehicle]
+        held = holds((lat == rows.lat) & (lon == rows.lon), first, seen, rows.time_us, hold_before, numbers)
+        before = _shifted(held, first, state.hold_us[heads])
+        return flags_in_sequence(held, before, rows.time_us, seen, numbers), held, legs
+
+    def _state_is_trusted(self, heads: NDArray[np.int32]) -> bool:
+        """Whether the newest fix of each of these vehicles is its newest trusted one: then both chains have one leg."""
+        return bool((self.state.last_us[heads] == self.state.seen_us[heads]).all())
+
+    def _see(self, rows: Columns, first: Bool, held: Int) -> None:
+        last, state = _lasts(first), self.state
+        codes = rows.vehicle[last]
+        state.seen_us[codes] = rows.time_us[last]
+        state.seen_lat[codes] = rows.lat[last]
+        state.seen_lon[codes] = rows.lon[last]
+        state.seen_speed_kmh[codes] = rows.speed_kmh[last]
+        state.hold_us[codes] = held[last]
 
     def _previous(self, rows: Columns, first: Bool) -> _Previous:
         state, heads = self.state, rows.vehicle[first]
@@ -129,24 +165,30 @@ class JourneyJudge:
             _shifted(rows.driver, first, state.last_driver[heads]),
         )
 
-    def _jumps(self, rows: Columns, first: Bool, previous: _Previous, leg_mm: Int) -> Bool:
+    def _out_of_reach(self, rows: Columns, first: Bool, previous: _Previous, leg_mm: Int) -> Flags:
+        """The flags of fixes that cannot have been reached from the last trusted one."""
         numbers, state = self._pack.checks, self.state
+        flags = np.zeros(len(rows), dtype=np.int32)
+        if not len(rows):
+            return flags
         leg_us = np.where(previous.there, rows.time_us - previous.time_us, 0)
-        suspicious = previous.there & is_jump(leg_mm, leg_us, numbers)
+        speed = speeds(rows.speed_kmh)
+        suspicious = is_jump(leg_mm, leg_us, numbers) | is_leap(speed, speeds(previous.speed_kmh), leg_us, numbers)
+        suspicious &= previous.there
         suspicious |= first & (state.suspect_us[rows.vehicle] != NEVER)
-        jumps = np.zeros(len(rows), dtype=np.bool_)
         for vehicle in np.unique(rows.vehicle[suspicious]).tolist():
             begin, end = np.searchsorted(rows.vehicle, [vehicle, vehicle + 1]).tolist()
-            trusted = _place(state.last_us, state.last_lat, state.last_lon, vehicle)
-            suspect = _place(state.suspect_us, state.suspect_lat, state.suspect_lon, vehicle)
             here = slice(begin, end)
-            jumps[here], suspect = walk_jumps(
-                rows.time_us[here], rows.lat[here], rows.lon[here], trusted, suspect, numbers
+            places = map(
+                Place,
+                rows.time_us[here].tolist(),
+                rows.lat[here].tolist(),
+                rows.lon[here].tolist(),
+                speed[here].tolist(),
             )
-            state.suspect_us[vehicle] = NEVER if suspect is None else suspect.time_us
-            if suspect is not None:
-                state.suspect_lat[vehicle], state.suspect_lon[vehicle] = suspect.lat, suspect.lon
-        return jumps
+            flags[here], suspect = walk(places, state.trusted_place(vehicle), state.suspect(vehicle), numbers)
+            state.set_suspect(vehicle, suspect)
+        return flags
 
     def _activity(self, rows: Columns, first: Bool, previous: _Previous, leg_mm: Int) -> tuple[ActivityChanges, Legs]:
         """Pieces begin at the previous fix: what a vehicle did is known when the leg is complete."""
@@ -267,10 +309,15 @@ def _legs(rows: Columns, previous: _Previous) -> Int:
     return leg_mm
 
 
-def _place(time_us: Int, lat: NDArray[np.float64], lon: NDArray[np.float64], vehicle: int) -> Place | None:
-    if time_us[vehicle] == NEVER:
-        return None
-    return Place(int(time_us[vehicle]), float(lat[vehicle]), float(lon[vehicle]))
+def _drop(
+    rows: Columns, usable: Rows, held: Int, legs: Int, flags: Flags, found: Flags, sure: bool
+) -> tuple[Columns, Rows, Int, Int, bool]:
+    """Note the flags found and leave their rows out; the legs hold on only where nothing was left out."""
+    keep = found == 0
+    if keep.all():
+        return rows, usable, held, legs, sure
+    flags[usable] |= found
+    return rows.take(keep), usable[keep], held[keep], legs[keep], False
 
 
 _NO_CODES, _NO_TIMES = np.empty(0, np.int32), np.empty(0, np.int64)

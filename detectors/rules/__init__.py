@@ -34,6 +34,20 @@ class CheckNumbers:
     """A leg that needs more than this to the last trusted fix is a jump..."""
     jump_min_m: float
     """... if it is also longer than this: trackers hold a position for seconds and then catch up."""
+    acceleration_kmh_per_s: float
+    """A change of speed beyond this is no driving..."""
+    acceleration_within_s: float
+    """... between fixes no further apart than this."""
+    frozen_after_s: float
+    """A position held for longer than this..."""
+    frozen_kmh: float
+    """... at this speed or more is frozen."""
+    contradiction_kmh: float
+    """Where both ends of a leg claim this speed or more..."""
+    contradiction_share: float
+    """... and it is shorter than this share of what the slower of the two would cover..."""
+    contradiction_within_s: float
+    """... in no longer than this, the speed contradicts the distance."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detectors.checks import ALONE, Check
 from detectors.columns import Bool, Code, Names, columns_of
-from detectors.fleet import NEVER
+from detectors.checks import NEVER
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
 from storage.activity import ActivityStore
