@@ -1,0 +1,79 @@
+"""Law 1 through the database: any order, doubling and batching of the same fixes ends in the same standing rows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from detectors.fix import Fix
+from ingest.raw import RawMessage
+from ingest.simulator import Fleet, Network
+from tests.running_worker import RigMaker, WorkerRig, make_rig, message
+from tests.table_state import TableState, table_state
+
+__all__ = ["make_rig"]
+
+ROUGH = Network(doubled=0.0, delayed=0.0, dead_zones=0.2)
+
+
+def small_day(seed: int) -> Fleet:
+    """Half a day of a few vehicles, every 30 s: some 4,000 fixes."""
+    return Fleet(seed, 6, datetime(2026, 3, 3, 22, tzinfo=UTC), timedelta(hours=12), interval_s=30, network=ROUGH)
+
+
+def with_conflicts(fixes: list[Fix], rng: random.Random) -> list[Fix]:
+    """Also different fixes of the same vehicle and moment: trusted, flagged, and alike but for what is not judged."""
+    rivals: list[Fix] = []
+    for fix in rng.sample(fixes, 60):
+        rivals.append(fix._replace(lat=round(fix.lat + rng.choice((-1e-4, 1e-4)), 6)))
+        rivals.append(fix._replace(valid=False))
+        rivals.append(fix._replace(odometer_km=1.0))
+        rivals.append(fix._replace(speed_kmh=None if rng.random() < 0.5 else 99.5))
+    return fixes + rng.sample(rivals, 100)
+
+
+def shuffled(fixes: Iterable[Fix], rng: random.Random) -> Iterator[RawMessage]:
+    """Doubled, in lists of one vehicle or alone, and late by up to a few hours, a few minutes or anything at all."""
+    lateness_s = rng.choice((120, 7_200, 1_000_000))
+    doubled = list(fixes)
+    doubled += rng.sample(doubled, len(doubled) // 20)
+    doubled.sort(key=lambda fix: fix.time_us + rng.random() * lateness_s * 1e6)
+    most = rng.choice((1, 5, 40))
+    waiting: dict[str, list[Fix]] = {}
+    for fix in doubled:
+        queue = waiting.setdefault(fix.vehicle_id, [])
+        queue.append(fix)
+        if rng.random() * most < len(queue):
+            yield message(*waiting.pop(fix.vehicle_id))
+    for queue in waiting.values():
+        yield message(*queue)
+
+
+async def orderly(rig: WorkerRig, fixes: Iterable[Fix]) -> TableState:
+    await rig.append(message(fix) for fix in sorted(fixes, key=lambda fix: fix.time_us))
+    await rig.work_off()
+    await rig.is_sound()
+    return await table_state(rig.connection)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_shuffled_doubled_and_cut_otherwise_a_day_ends_in_the_same_rows(
+    make_rig: RigMaker, tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    fleet = small_day(seed)
+    fixes = with_conflicts([fix for delivery in fleet.deliveries() for fix in delivery.fixes], rng)
+    undisturbed, disturbed = await make_rig(fleet.roster), await make_rig(fleet.roster)
+    expected = await orderly(undisturbed, fixes)
+    await disturbed.append(shuffled(fixes, rng))
+    await disturbed.work_off(
+        batch_max_messages=rng.choice((30, 300, 5_000)), late_settle_ms=rng.choice((0, 100, 1_000))
+    )
+    await disturbed.is_sound()
+    assert expected.differences(await table_state(disturbed.connection), alerts=False) == ""
+    assert expected.violations
+    assert expected.letters
