@@ -65,7 +65,7 @@ def _trusted(fixes: list[Fix]) -> list[Fix]:
             continue
         if kept:
             hours = (fix.time_us - kept[-1].time_us) / SECOND_US / 3600
-            if _distance_km(kept[-1], fix) > 0.3 and _distance_km(kept[-1], fix) / hours > 250:
+            if distance_km(kept[-1], fix) > 0.3 and distance_km(kept[-1], fix) / hours > 250:
                 continue
         kept.append(fix)
     return kept
@@ -129,7 +129,8 @@ def _continuous(driver_id: str | None, legs: list[tuple[int, int, str]], rest_s:
     return found
 
 
-def _distance_km(one: Fix, other: Fix) -> float:
+def distance_km(one: Fix, other: Fix) -> float:
+    """Between two positions not far from each other."""
     north = math.radians(other.lat - one.lat)
     east = math.radians(other.lon - one.lon) * math.cos(math.radians((one.lat + other.lat) / 2))
     return 6371.0 * math.hypot(north, east)

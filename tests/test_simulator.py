@@ -17,7 +17,7 @@ from ingest.recordings import ColumnMapping, Recording
 from ingest.simulator import CALM, Delivery, Fleet, LiveFleet, Network, PlantedViolation, message_of, write_fleet
 from ingest.simulator.roster import Roster
 from storage.registry import parse_drivers, parse_operators, parse_vehicles
-from tests.naive_judge import Found, judge
+from tests.naive_judge import Found, distance_km, judge
 
 START = datetime(2026, 3, 2, tzinfo=timezone(timedelta(hours=7)))
 UNREGISTERED_KMH = 80.0
@@ -225,3 +225,25 @@ async def test_live_deliveries_wait_for_the_clock() -> None:
             if clock.now > start + timedelta(minutes=10):
                 break
     assert count > 10 * 100
+
+
+def test_speed_and_distance_agree_and_nobody_brakes_like_a_wall() -> None:
+    fleet = Fleet(5, 40, START, timedelta(hours=24), 10, network=CALM)
+    journeys: dict[str, list[Fix]] = defaultdict(list)
+    for fix in fixes_of(list(fleet.deliveries())):
+        if fix.valid:
+            journeys[fix.vehicle_id].append(fix)
+    legs = 0
+    for journey in journeys.values():
+        for one, two, three in zip(journey, journey[1:], journey[2:], strict=False):
+            # A jump is one bad place between two good ones.
+            if abs(two.lat - one.lat) > 0.15 or abs(three.lat - two.lat) > 0.15:
+                continue
+            seconds = (two.time_us - one.time_us) / 1e6
+            speeds = (one.speed_kmh or 0.0, two.speed_kmh or 0.0)
+            assert abs(speeds[1] - speeds[0]) <= 10 * seconds
+            if min(speeds) >= 30 and seconds <= 10:
+                legs += 1
+                assert distance_km(one, two) >= 0.4 * min(speeds) * seconds / 3600
+                assert distance_km(one, two) <= 1.2 * max(speeds) * seconds / 3600 + 0.02
+    assert legs > 10_000

@@ -10,6 +10,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 _M_PER_DEGREE = 111_195.0
+_ASIDE_DEGREES = 0.03
 
 CITIES: dict[str, tuple[float, float]] = {
     "Lang Son": (21.8537, 106.7615), "Ha Noi": (21.0278, 105.8342), "Hai Phong": (20.8449, 106.6881),
@@ -42,11 +43,12 @@ class Places(NamedTuple):
 
 
 class Road:
-    """A line of straight pieces, driven to its end and back, again and again."""
+    """A loop of straight pieces, driven round and round. No turn is so sharp that speed and distance would disagree."""
 
     def __init__(self, points: list[tuple[float, float]]) -> None:
-        self._lat = np.array([lat for lat, _ in points])
-        self._lon = np.array([lon for _, lon in points])
+        closed = [*points, points[0]]
+        self._lat = np.array([lat for lat, _ in closed])
+        self._lon = np.array([lon for _, lon in closed])
         north_m = np.diff(self._lat) * _M_PER_DEGREE
         east_m = np.diff(self._lon) * _M_PER_DEGREE * np.cos(np.radians((self._lat[1:] + self._lat[:-1]) / 2))
         self._along_m = np.concatenate([[0.0], np.cumsum(np.hypot(north_m, east_m))])
@@ -55,25 +57,40 @@ class Road:
 
     def at(self, driven_m: Floats) -> Places:
         """Where a vehicle is after so many metres from the start."""
-        lap_m = driven_m % (2 * self.length_m)
-        back = lap_m > self.length_m
-        along_m = np.where(back, 2 * self.length_m - lap_m, lap_m)
+        along_m = driven_m % self.length_m
         piece = np.clip(np.searchsorted(self._along_m, along_m, "right") - 1, 0, len(self._heading_deg) - 1)
-        heading = (self._heading_deg[piece] + np.where(back, 180.0, 0.0)) % 360
         return Places(
-            np.interp(along_m, self._along_m, self._lat), np.interp(along_m, self._along_m, self._lon), heading
+            np.interp(along_m, self._along_m, self._lat),
+            np.interp(along_m, self._along_m, self._lon),
+            self._heading_deg[piece],
         )
 
 
 def long_road(rng: np.random.Generator) -> Road:
-    """A road between cities, from either end."""
+    """A road between cities, from either end, and another one a few kilometres beside it back."""
     names = LONG_ROADS[int(rng.integers(len(LONG_ROADS)))]
     points = [CITIES[name] for name in names]
-    return Road(points if rng.random() < 0.5 else points[::-1])
+    if rng.random() < 0.5:
+        points.reverse()
+    return Road(points + [_beside(points, at) for at in range(len(points) - 1, -1, -1)])
+
+
+def _beside(points: list[tuple[float, float]], at: int) -> tuple[float, float]:
+    """A point a few kilometres to the side of one on the line, square to the line there."""
+    (lat, lon), before, after = points[at], points[max(at - 1, 0)], points[min(at + 1, len(points) - 1)]
+    north, east = after[0] - before[0], after[1] - before[1]
+    length = float(np.hypot(north, east))
+    return lat - _ASIDE_DEGREES * east / length, lon + _ASIDE_DEGREES * north / length
 
 
 def town_road(rng: np.random.Generator) -> Road:
     """Streets around the middle of one town."""
     lat, lon = CITIES[TOWNS[int(rng.integers(len(TOWNS)))]]
-    offsets = np.cumsum(rng.normal(0.0, 0.015, (8, 2)), axis=0)
-    return Road([(lat + float(north), lon + float(east)) for north, east in offsets - offsets.mean(axis=0)])
+    angles = np.arange(9) * (2 * np.pi / 9) + rng.uniform(0, 2 * np.pi)
+    radius = rng.uniform(0.02, 0.05) * rng.uniform(0.85, 1.15, 9)
+    return Road(
+        [
+            (lat + float(distance * np.cos(angle)), lon + float(distance * np.sin(angle)))
+            for angle, distance in zip(angles, radius, strict=True)
+        ]
+    )

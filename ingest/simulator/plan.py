@@ -97,6 +97,7 @@ class Writer:
     def drive(self, seconds: float, driver_id: str | None, over: int = 0) -> None:
         """So much driving, with the stops and jams of the road in between; `over` times above the limit."""
         rng, limit_kmh, kind = self._rng, self._vehicle.careful_kmh, self._vehicle.kind
+        self.add(Doing.STOP, self.interval_s, 0.0, driver_id)
         left = max(1, round(seconds / self.interval_s))
         piece = max(1, left // (over + 1))
         while left > 0:
