@@ -1,7 +1,7 @@
 """What the judge remembers of each vehicle, as columns indexed by the vehicle's code.
 
-About 130 bytes a vehicle, plus an object for each episode that is open: bounded, whatever arrives (law 7). All of
-it follows from stored fixes and can be forgotten and rebuilt at any time.
+About 130 bytes a vehicle, whatever arrives (law 7); detectors keep their own memory. All of it follows from stored
+fixes and can be forgotten and rebuilt at any time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from detectors.checks import NEVER, Place
 from detectors.columns import UNKNOWN
 from detectors.limits import speeds
-from detectors.speeding import EpisodeTrack
 
 _GROWTH = 1024
 
@@ -43,10 +42,6 @@ class FleetState:
         self.activity = np.empty(0, np.int8)
         """The activity of the latest piece, UNKNOWN when there is none yet."""
         self.activity_driver = np.empty(0, np.int32)
-        self.tracks: dict[int, EpisodeTrack] = {}
-        """Vehicles with an open episode, against their limit..."""
-        self.strict_tracks: dict[int, EpisodeTrack] = {}
-        """... and against the highest limit any road allows their class."""
 
     def reserve(self, size: int) -> None:
         """Have rows for all codes below `size`."""
@@ -64,9 +59,6 @@ class FleetState:
         """Make the rows of these vehicles blank."""
         for name, blank in _BLANK.items():
             getattr(self, name)[codes] = blank
-        for code in codes.tolist():
-            self.tracks.pop(code, None)
-            self.strict_tracks.pop(code, None)
 
     def trusted_place(self, code: int) -> Place | None:
         """The last trusted fix of a vehicle."""

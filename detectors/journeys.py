@@ -1,4 +1,4 @@
-"""The judge of vehicles: columns of fixes in; flags, activity changes and speeding episodes out.
+"""The judge of vehicles: columns of fixes in; flags, activity changes and violations out.
 
 One class serves the stream (a micro-batch at a time), the re-judge (a stretch read back from storage) and the
 offline check (a whole recording at once). However the fixes are cut into calls, what comes out together is the same.
@@ -6,6 +6,7 @@ offline check (a whole recording at once). However the fixes are cut into calls,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -14,23 +15,15 @@ from numpy.typing import NDArray
 
 from detectors.activity import ActivityChanges, activity_of_legs, changes
 from detectors.checks import NEVER, Flags, Place, Seen, flags_in_sequence, holds, is_jump, is_leap, walk
-from detectors.columns import Bool, Columns, Int
+from detectors.columns import Bool, Code, Columns, Int
+from detectors.detector import Context, Factory, TrustedFixes
 from detectors.fleet import FleetState
 from detectors.geo import distance_mm
-from detectors.limits import LimitBook, speeds, thousandths
-from detectors.rules import Dated, RulePack, SpeedingRule
-from detectors.runs import LabelledFixes, label_of, runs_of
-from detectors.speeding import Episode, EpisodeTrack, Label
+from detectors.limits import speeds
+from detectors.violation import Violation
 
 Rows = NDArray[np.intp]
 Column = TypeVar("Column", Int, NDArray[np.float64], NDArray[np.int32])
-
-
-class EpisodeNews(NamedTuple):
-    """A proven episode that this call opened, grew or ended."""
-
-    vehicle: int
-    episode: Episode
 
 
 class Legs(NamedTuple):
@@ -52,7 +45,8 @@ class Judgement:
     """The judge's state after this fix follows from this fix alone: judging may begin here."""
     activity: ActivityChanges
     legs: Legs
-    episodes: list[EpisodeNews]
+    violations: list[Violation]
+    """Violations that this call opened, changed or ended, as they stand now."""
 
 
 class _Previous(NamedTuple):
@@ -79,11 +73,22 @@ class _Previous(NamedTuple):
 class JourneyJudge:
     """Judges fixes vehicle by vehicle in time order, remembering what it must in a `FleetState`."""
 
-    def __init__(self, pack: RulePack, speeding: Dated[SpeedingRule], limits: LimitBook) -> None:
-        self._pack = pack
-        self._speeding = speeding
-        self._limits = limits
+    def __init__(self, context: Context, factories: Sequence[Factory]) -> None:
+        self._pack = context.pack
+        self._limits = context.limits
+        self._detectors = [make(context) for make in factories]
         self.state = FleetState()
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of violation that are judged vehicle by vehicle."""
+        return [kind for detector in self._detectors for kind in detector.kinds]
+
+    def forget(self, vehicles: Code) -> None:
+        """Remember nothing of these vehicles."""
+        self.state.forget(vehicles)
+        for detector in self._detectors:
+            detector.forget(vehicles)
 
     def advance(self, batch: Columns, flags: Flags) -> Judgement:
         """Judge fixes newer than any judged before of their vehicle.
@@ -115,10 +120,10 @@ class JourneyJudge:
             previous = self._previous(rows, first)
             leg_mm = _legs(rows, previous)
         activity, completed = self._activity(rows, first, previous, leg_mm)
-        episodes, unsettled = self._episodes(rows, previous, leg_mm)
+        violations, unsettled = self._judge(TrustedFixes(rows, previous.there, previous.time_us, leg_mm))
         settled[usable] = ~unsettled & ((held == NEVER) | (held == rows.time_us))
         self._remember(rows, first)
-        return Judgement(flags, settled, activity, completed, episodes)
+        return Judgement(flags, settled, activity, completed, violations)
 
     def _against_seen(self, rows: Columns, first: Bool) -> tuple[Flags, Int, Int]:
         """The flags against the usable fix before each, since when each position is held, and the legs' lengths."""
@@ -210,61 +215,14 @@ class JourneyJudge:
             Legs(rows.vehicle, driver, begin_us, rows.time_us),
         )
 
-    def _episodes(self, rows: Columns, previous: _Previous, leg_mm: Int) -> tuple[list[EpisodeNews], Bool]:
-        """Only vehicles that are over, or have an open episode, cost more than a comparison a fix."""
-        limit, highest = self._limits.limits(rows)
-        speed = speeds(rows.speed_kmh)
-        rule = self._rule_at(rows.time_us)
-        numbers = self._speeding.rules
-        min_excess = np.array([thousandths(each.min_excess_kmh) for each in numbers])[rule]
-        max_gap_us = np.array([round(each.max_gap_s * 1e6) for each in numbers])[rule]
-        over = speed - limit >= min_excess
-        unsettled = np.zeros(len(rows), dtype=np.bool_)
-        concerned = np.union1d(rows.vehicle[over], np.array(list(self.state.tracks), dtype=np.int32))
-        if not len(concerned):
-            return [], unsettled
-        chosen = np.flatnonzero(np.isin(rows.vehicle, concerned))
-        labelled = LabelledFixes(
-            rows=rows.take(chosen),
-            leg_mm=leg_mm[chosen],
-            gap=(~previous.there | (rows.time_us - previous.time_us > max_gap_us))[chosen],
-            speed=speed[chosen],
-            limit=limit[chosen],
-            highest=highest[chosen],
-            rule=rule[chosen],
-            label=label_of(speed[chosen], limit[chosen], min_excess[chosen]),
-            strict_label=label_of(speed[chosen], highest[chosen], min_excess[chosen]),
-        )
-        news = self._follow(labelled, chosen, unsettled)
-        return news, unsettled
-
-    def _follow(self, fixes: LabelledFixes, chosen: NDArray[np.intp], unsettled: Bool) -> list[EpisodeNews]:
-        state = self.state
-        news: list[EpisodeNews] = []
-        touched: dict[int, None] = {}
-        for vehicle, strict_label, run in runs_of(fixes, list(self._speeding.rules)):
-            track = state.tracks.setdefault(vehicle, EpisodeTrack())
-            strict = state.strict_tracks.setdefault(vehicle, EpisodeTrack())
-            touched[vehicle] = None
-            times_us = fixes.rows.time_us[run.first_row : run.end_row].tolist()
-            if track.open is not None or run.label is Label.OVER:
-                ended, open_rows = track.feed(run, run.label, times_us)
-                strict.feed(run, strict_label, times_us)
-                news.extend(EpisodeNews(vehicle, episode) for episode in ended)
-                unsettled[chosen[run.first_row : run.first_row + open_rows]] = True
-                if track.open and strict.open and strict.open.proven_us is not None:
-                    track.open.strictly_proven = True
-        for vehicle in touched:
-            episode = state.tracks[vehicle].open
-            if episode is None:
-                del state.tracks[vehicle], state.strict_tracks[vehicle]
-            elif episode.proven_us is not None:
-                news.append(EpisodeNews(vehicle, episode))
-        return news
-
-    def _rule_at(self, time_us: Int) -> NDArray[np.intp]:
-        begins = np.array(self._speeding.begins_us, dtype=np.int64)
-        return np.maximum(np.searchsorted(begins, time_us, side="right") - 1, 0)
+    def _judge(self, fixes: TrustedFixes) -> tuple[list[Violation], Bool]:
+        violations: list[Violation] = []
+        unsettled = np.zeros(len(fixes.rows), dtype=np.bool_)
+        for detector in self._detectors:
+            found = detector.advance(fixes)
+            violations += found.violations
+            unsettled |= found.unsettled
+        return violations, unsettled
 
     def _remember(self, rows: Columns, first: Bool) -> None:
         last, state = _lasts(first), self.state

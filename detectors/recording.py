@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,12 +10,11 @@ import numpy as np
 from detectors.activity import Activity, ActivityChanges
 from detectors.checks import Check, flags_alone
 from detectors.columns import Columns, Names
+from detectors.detector import Context, Factory
 from detectors.hours import Interval, Line, judge_hours
 from detectors.journeys import JourneyJudge
-from detectors.limits import LimitBook
 from detectors.precedence import standing_rows
-from detectors.rules import ContinuousRule, Dated, RulePack, SpeedingRule
-from detectors.verdict import speeding_violation
+from detectors.rules import ContinuousRule, Dated
 from detectors.violation import Violation
 
 
@@ -32,24 +31,22 @@ class RecordingJudgement:
 
 def judge_recording(
     columns: Columns,
-    vehicles: Names,
-    drivers: Names,
-    pack: RulePack,
-    speeding: Dated[SpeedingRule],
+    context: Context,
+    factories: Sequence[Factory],
     continuous: Dated[ContinuousRule],
-    limits: LimitBook,
     kinds: Mapping[str, str | None],
 ) -> RecordingJudgement:
-    """Judge fixes in any order. `kinds` gives the vehicle kind, which decides the rest, where it is known."""
+    """Judge fixes in any order; their codes are those of the context's names.
+
+    `kinds` gives the kind of each vehicle, which decides the rest, where it is known.
+    """
+    vehicles, drivers, pack = context.vehicles, context.drivers, context.pack
     alone = flags_alone(columns, pack.checks, None)
     rows, conflicts = standing_rows(columns, alone, drivers)
     standing = columns.take(rows)
-    judge = JourneyJudge(pack, speeding, limits)
+    judge = JourneyJudge(context, factories)
     judgement = judge.advance(standing, alone[rows])
-    violations = [
-        speeding_violation(episode, vehicle, vehicles.names[vehicle], drivers.name(episode.driver), limits, pack.name)
-        for vehicle, episode in judgement.episodes
-    ]
+    violations = list(judgement.violations)
     places = _Places(standing, judgement.flags)
     codes = {name: code for code, name in enumerate(vehicles.names)}
     for line, intervals in _lines(judgement.activity, judge, vehicles, drivers, kinds).items():

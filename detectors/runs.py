@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ def label_of(speed: Int, limit: Int, min_excess: Int) -> Small:
     return label
 
 
-def runs_of(fixes: LabelledFixes, rules: list[SpeedingRule]) -> list[tuple[int, Label, Run]]:
+def runs_of(fixes: LabelledFixes, rules: Sequence[SpeedingRule]) -> list[tuple[int, Label, Run]]:
     """The runs, in order, each with its vehicle's code and its label against the highest limit."""
     rows = fixes.rows
     if not len(rows):

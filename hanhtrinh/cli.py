@@ -38,6 +38,8 @@ EXPECTED_ERRORS = frozenset(
         ("psycopg", "OperationalError"),
         ("hanhtrinh", "RulePackError"),
         ("storage", "RegistryError"),
+        ("storage", "WrongLog"),
+        ("hanhtrinh", "DetectorError"),
     }
 )
 

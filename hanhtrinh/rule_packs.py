@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import TypeAdapter, ValidationError
 
 from detectors.fix import to_us
-from detectors.rules import ContinuousRule, Dated, RulePack, SpeedingRule
-
-Versioned = TypeVar("Versioned", SpeedingRule, ContinuousRule)
+from detectors.rules import ContinuousRule, Dated, RulePack, dated
 
 
 class RulePackError(Exception):
@@ -29,9 +26,13 @@ class LoadedPack:
     """A checked pack, ready to judge with, and the overrides that made it differ from its file."""
 
     pack: RulePack
-    speeding: Dated[SpeedingRule]
+    zone: ZoneInfo
     continuous_driving: Dated[ContinuousRule]
     overrides: dict[str, float]
+
+    def midnight_us(self, day: date) -> int:
+        """When a local day begins, microseconds UTC."""
+        return _midnight_us(day, self.zone)
 
 
 def load_pack(name_or_path: str = "vn", overrides: Sequence[str] = ()) -> LoadedPack:
@@ -56,7 +57,16 @@ def load_pack(name_or_path: str = "vn", overrides: Sequence[str] = ()) -> Loaded
             f"rule pack {name_or_path}: unregistered_class {pack.unregistered_class!r} is none of"
             f" {', '.join(pack.speed_classes)}"
         )
-    return LoadedPack(pack, _dated(pack.speeding, zone), _dated(pack.continuous_driving, zone), changed)
+    try:
+        dated(pack.speeding, lambda day: _midnight_us(day, zone))
+        continuous = dated(pack.continuous_driving, lambda day: _midnight_us(day, zone))
+    except ValueError as error:
+        raise RulePackError(f"rule pack {name_or_path}: {error}") from None
+    return LoadedPack(pack, zone, continuous, changed)
+
+
+def _midnight_us(day: date, zone: ZoneInfo) -> int:
+    return to_us(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC))
 
 
 _ADAPTER = TypeAdapter(RulePack)
@@ -119,18 +129,3 @@ def _numbers(node: Any, prefix: str = "") -> list[str]:
     if isinstance(node, dict):
         return [n for key, value in node.items() for n in _numbers(value, f"{prefix}.{key}" if prefix else key)]
     return [prefix] if _is_number(node) else []
-
-
-def _dated(rules: Sequence[Versioned], zone: ZoneInfo) -> Dated[Versioned]:
-    ordered = sorted(rules, key=lambda rule: rule.valid_from)
-    for earlier, later in pairwise(ordered):
-        if earlier.valid_to != later.valid_from:
-            raise RulePackError(
-                f"rule valid from {earlier.valid_from}: valid_to is {earlier.valid_to},"
-                f" expected {later.valid_from}, when the next version begins"
-            )
-    return Dated([_local_midnight_us(rule.valid_from, zone) for rule in ordered], ordered)
-
-
-def _local_midnight_us(day: date, zone: ZoneInfo) -> int:
-    return to_us(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC))

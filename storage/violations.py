@@ -100,16 +100,17 @@ class ViolationStore:
                 await self._told_already(violation)
         return await self.record(successors, received_us, why)
 
-    async def standing_speeding(self, vehicle_id: str, stretch: Stretch) -> list[dict[str, Any]]:
-        """Speeding violations of a vehicle that are not withdrawn and start in a stretch."""
-        return await self._standing("kind = 'speeding' AND vehicle_id = %s", vehicle_id, stretch)
+    async def standing_of_vehicle(
+        self, vehicle_id: str, kinds: Sequence[str], stretch: Stretch
+    ) -> list[dict[str, Any]]:
+        """Violations of these kinds of a vehicle that are not withdrawn and start in a stretch."""
+        return await self._standing("vehicle_id = %s AND kind = ANY(%s)", (vehicle_id, list(kinds)), stretch)
 
     async def standing_hours(self, line: Line, since_us: int) -> list[dict[str, Any]]:
         """Driving-time violations of a line that are not withdrawn and start at a time or later."""
         whose = "driver_id = %s" if line.driver_id is not None else "driver_id IS NULL AND vehicle_id = %s"
-        return await self._standing(
-            f"kind = 'continuous_driving' AND {whose}", line.driver_id or line.vehicle_id, Stretch(since_us - 1, None)
-        )
+        subject = line.driver_id if line.driver_id is not None else line.vehicle_id
+        return await self._standing(f"kind = 'continuous_driving' AND {whose}", (subject,), Stretch(since_us - 1, None))
 
     async def operators(self, vehicle_ids: Sequence[str]) -> dict[str, str]:
         """The operator of each registered vehicle."""
@@ -119,12 +120,12 @@ class ViolationStore:
         )
         return dict(await cursor.fetchall())
 
-    async def _standing(self, where: str, subject: str | None, stretch: Stretch) -> list[dict[str, Any]]:
+    async def _standing(self, where: str, subject: tuple[Any, ...], stretch: Stretch) -> list[dict[str, Any]]:
         cursor = await self._connection.execute(
             f"SELECT {', '.join(_COLUMNS)} FROM violations WHERE status <> 'withdrawn' AND {where}"
             f" AND started_at > coalesce({_TIME.format('%s::int8')}, '-infinity')"
             f" AND started_at <= coalesce({_TIME.format('%s::int8')}, 'infinity')",
-            (subject, stretch.after_us, stretch.to_us),
+            (*subject, stretch.after_us, stretch.to_us),
         )
         return [dict(zip(_COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
 

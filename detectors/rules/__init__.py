@@ -6,12 +6,11 @@ Parsing and checking a pack is the application's work (`hanhtrinh.rule_packs`); 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Generic, TypeVar
-
-Rule = TypeVar("Rule")
+from itertools import pairwise
+from typing import Generic, Protocol, TypeVar
 
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 """For whoever parses a pack with pydantic: a misspelt number must not be silently unused."""
@@ -136,6 +135,20 @@ class RulePack:
     speed_classes: Mapping[str, SpeedClass]
     unregistered_class: str
     """Class of a vehicle that no registry knows."""
+    detectors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Numbers of further detectors, by the detector's name."""
+
+
+class Versioned(Protocol):
+    """A rule that is in force from a local day on."""
+
+    @property
+    def valid_from(self) -> date: ...
+    @property
+    def valid_to(self) -> date | None: ...
+
+
+Rule = TypeVar("Rule", bound=Versioned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,3 +161,15 @@ class Dated(Generic[Rule]):
     def at(self, time_us: int) -> Rule:
         """The version in force; before the first one, the first."""
         return self.rules[max(0, bisect_right(self.begins_us, time_us) - 1)]
+
+
+def dated(rules: Sequence[Rule], midnight_us: Callable[[date], int]) -> Dated[Rule]:
+    """The versions of a rule in order. ValueError where one does not end when the next begins."""
+    ordered = sorted(rules, key=lambda rule: rule.valid_from)
+    for earlier, later in pairwise(ordered):
+        if earlier.valid_to != later.valid_from:
+            raise ValueError(
+                f"rule valid from {earlier.valid_from}: valid_to is {earlier.valid_to},"
+                f" expected {later.valid_from}, when the next version begins"
+            )
+    return Dated([midnight_us(rule.valid_from) for rule in ordered], ordered)

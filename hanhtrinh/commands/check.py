@@ -20,6 +20,7 @@ from detectors.limits import LimitBook
 from detectors.recording import RecordingJudgement, judge_recording
 from detectors.rules import RulePack
 from hanhtrinh.commands.recording_options import Files, Maps, SpeedUnit, TimeFormat, TimeZone, VehicleId, mapping_of
+from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.rule_packs import LoadedPack, load_pack
 from hanhtrinh.screen import violation_table
 from ingest.recordings import ColumnMapping, Recording, RejectedRow
@@ -61,12 +62,9 @@ def check(
     limits = _limits(registry, vehicle_names, loaded.pack, limit_kmh)
     judgement = judge_recording(
         columns,
-        vehicle_names,
-        driver_names,
-        loaded.pack,
-        loaded.speeding,
+        context_of(loaded, vehicle_names, driver_names, limits),
+        detector_factories(),
         loaded.continuous_driving,
-        limits,
         {row.vehicle_id: row.kind for row in registry},
     )
     _print(judgement, loaded, as_json=as_json)

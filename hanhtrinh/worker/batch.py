@@ -16,7 +16,6 @@ from detectors.fix import Fix
 from detectors.journeys import Judgement
 from detectors.precedence import precedence, same_moment
 from detectors.rules import RulePack
-from detectors.verdict import speeding_violation
 from detectors.violation import Violation
 from hanhtrinh.worker.hours import HoursKeeper, touched_lines
 from hanhtrinh.worker.intake import Intake, letter_of
@@ -167,21 +166,10 @@ class BatchProcessor:
             for vehicle, time_us, driver, activity in zip(*(c.tolist() for c in judgement.activity), strict=True)
         ]
         await self._activity.add(changes)
-        episodes = [
-            replace(
-                speeding_violation(
-                    episode,
-                    vehicle,
-                    roster.vehicles.names[vehicle],
-                    roster.drivers.name(episode.driver),
-                    roster.limits,
-                    self._pack.name,
-                ),
-                operator_id=roster.operators.get(roster.vehicles.names[vehicle]),
-            )
-            for vehicle, episode in judgement.episodes
+        found = [
+            replace(each, operator_id=roster.operators.get(each.vehicle_id or "")) for each in judgement.violations
         ]
-        stages = await self._violations.record(episodes, received_us, STREAM)
+        stages = await self._violations.record(found, received_us, STREAM)
         return stages + await self._hours.follow(touched_lines(judgement.legs, roster), received_us, STREAM)
 
     def _marks(self, intake: Intake, rows: _Rows, changed: Sequence[int]) -> list[Mark]:

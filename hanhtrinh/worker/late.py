@@ -14,12 +14,12 @@ import numpy as np
 from detectors.activity import Activity
 from detectors.checks import ALONE
 from detectors.columns import Names, columns_of
+from detectors.detector import Factory
 from detectors.hours import Line
 from detectors.journeys import JourneyJudge, Judgement
 from detectors.limits import LimitBook
-from detectors.rules import Dated, RulePack, SpeedingRule
-from detectors.verdict import speeding_violation
-from detectors.violation import Violation
+from hanhtrinh.detectors import context_of
+from hanhtrinh.rule_packs import LoadedPack
 from hanhtrinh.worker.hours import HoursKeeper, TouchedLine
 from hanhtrinh.worker.roster import Roster
 from storage.activity import ActivityChange, ActivityStore
@@ -39,8 +39,7 @@ class _Judged:
 
     stored: list[StoredFix]
     judgement: Judgement
-    judge: JourneyJudge
-    limits: LimitBook
+    kinds: list[str]
     drivers: Names
     end_row: int | None
 
@@ -57,14 +56,14 @@ class LateJudge:
     """Judges again what marks say has changed, one vehicle and one transaction at a time."""
 
     def __init__(
-        self, connection: Connection, positions: Positions, pack: RulePack, speeding: Dated[SpeedingRule],
+        self, connection: Connection, positions: Positions, pack: LoadedPack, detectors: Sequence[Factory],
         roster: Roster, hours: HoursKeeper, fixes: FixStore, activity: ActivityStore, vehicles: VehicleStore,
         violations: ViolationStore,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._positions = positions
         self._pack = pack
-        self._speeding = speeding
+        self._detectors = detectors
         self._roster = roster
         self._hours = hours
         self._fixes = fixes
@@ -80,7 +79,7 @@ class LateJudge:
             begin_us = await self._fixes.settled_before(mark.vehicle_id, mark.from_us)
             judged = await self._judge(mark, begin_us)
             await self._fixes.mark(mark.vehicle_id, _changed_flags(judged))
-            stages = await self._speeding_again(mark.vehicle_id, begin_us, judged, now_us, why)
+            stages = await self._violations_again(mark.vehicle_id, begin_us, judged, now_us, why)
             lines = await self._activity_again(mark.vehicle_id, begin_us, judged)
             stages += await self._hours.follow(lines, lambda _: now_us, why)
             await self._move_anchor(mark.vehicle_id, begin_us, judged)
@@ -98,11 +97,11 @@ class LateJudge:
 
     def _judge_stored(self, mark: Mark, stored: list[StoredFix], *, complete: bool) -> _Judged | None:
         """None when the end of the stretch lies beyond what was read."""
-        vehicles, drivers, limits = Names(), Names(), LimitBook(self._pack)
+        vehicles, drivers, limits = Names(), Names(), LimitBook(self._pack.pack)
         columns = columns_of([each.fix for each in stored], vehicles, drivers)
         known = self._roster.vehicles.code(mark.vehicle_id)
         limits.copy_from(self._roster.limits, known, 0)
-        judge = JourneyJudge(self._pack, self._speeding, limits)
+        judge = JourneyJudge(context_of(self._pack, vehicles, drivers, limits), self._detectors)
         flags = np.array([each.flags for each in stored], dtype=np.int32)
         judgement = judge.advance(columns, flags & ALONE)
         was_settled = np.array([each.settled for each in stored], dtype=np.bool_)
@@ -110,23 +109,20 @@ class LateJudge:
         # The leg after the end decides whether an activity change stands there: it must have been read too.
         followed = bool(len(ends)) and np.any(judgement.flags[ends[0] + 1 :] == 0)
         if followed:
-            return _Judged(stored, judgement, judge, limits, drivers, int(ends[0]))
-        return _Judged(stored, judgement, judge, limits, drivers, None) if complete else None
+            return _Judged(stored, judgement, judge.kinds, drivers, int(ends[0]))
+        return _Judged(stored, judgement, judge.kinds, drivers, None) if complete else None
 
-    async def _speeding_again(
+    async def _violations_again(
         self, vehicle_id: str, begin_us: int | None, judged: _Judged, now_us: int, why: str
     ) -> list[StageCount]:
         stretch = Stretch(begin_us, judged.end_us)
-        standing = await self._violations.standing_speeding(vehicle_id, stretch)
+        standing = await self._violations.standing_of_vehicle(vehicle_id, judged.kinds, stretch)
         operator_id = self._roster.operators.get(vehicle_id)
-        again: list[Violation] = []
-        for vehicle, episode in judged.judgement.episodes:
-            if judged.end_us is not None and episode.start_us > judged.end_us:
-                continue
-            violation = speeding_violation(
-                episode, vehicle, vehicle_id, judged.drivers.name(episode.driver), judged.limits, self._pack.name
-            )
-            again.append(replace(violation, operator_id=operator_id))
+        again = [
+            replace(each, operator_id=operator_id)
+            for each in judged.judgement.violations
+            if judged.end_us is None or each.started_us <= judged.end_us
+        ]
         return await self._violations.reconcile(standing, again, lambda _: now_us, why)
 
     async def _activity_again(self, vehicle_id: str, begin_us: int | None, judged: _Judged) -> list[TouchedLine]:

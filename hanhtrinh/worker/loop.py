@@ -18,8 +18,11 @@ import numpy as np
 import psycopg
 
 from detectors.checks import ALONE
+from detectors.columns import Names
+from detectors.detector import Factory
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.metrics import WorkerMetrics
 from hanhtrinh.rule_packs import LoadedPack
 from hanhtrinh.worker.batch import BatchProcessor, BatchResult, refused_letters
@@ -88,7 +91,11 @@ class Worker:
         limits: WorkerLimits,
         metrics: WorkerMetrics,
         on_batch: OnBatch | None = None,
+        *,
+        detectors: Sequence[Factory] | None = None,
     ) -> None:
+        """`detectors` are those that are installed, unless given."""
+        self._detectors = detector_factories() if detectors is None else detectors
         self._connect = connect
         self._reader = make_reader(self._load_positions, self._assigned)
         self._pack = pack
@@ -162,14 +169,16 @@ class Worker:
         else:
             await self._reader.rewind()
         pack = self._pack.pack
-        limits = LimitBook(pack)
-        roster = Roster(JourneyJudge(pack, self._pack.speeding, limits), limits)
+        vehicle_names, driver_names, limits = Names(), Names(), LimitBook(pack)
+        context = context_of(self._pack, vehicle_names, driver_names, limits)
+        judge = JourneyJudge(context, self._detectors)
+        roster = Roster(judge, vehicle_names, driver_names, limits)
         fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
         vehicles, violations = VehicleStore(connection), ViolationStore(connection)
         hours = HoursKeeper(roster, self._pack.continuous_driving, pack.name, activity, fixes, violations)
         stores = (fixes, activity, vehicles, violations)
         batch = BatchProcessor(connection, self._positions, pack, roster, hours, *stores)
-        late = LateJudge(connection, self._positions, pack, self._pack.speeding, roster, hours, *stores)
+        late = LateJudge(connection, self._positions, self._pack, self._detectors, roster, hours, *stores)
         self._assignment_changed = True
         return _Session(connection, roster, batch, late, vehicles)
 

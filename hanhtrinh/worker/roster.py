@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.checks import ALONE, Check
+from detectors.checks import ALONE, NEVER, Check
 from detectors.columns import Bool, Code, Names, columns_of
-from detectors.checks import NEVER
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
 from storage.activity import ActivityStore
@@ -26,9 +25,10 @@ _ANCHOR_EVERY_US = 600 * 1_000_000
 class Roster:
     """Loads vehicles at first sight and forgets them when a partition, or a transaction, is lost."""
 
-    def __init__(self, judge: JourneyJudge, limits: LimitBook) -> None:
-        self.vehicles = Names()
-        self.drivers = Names()
+    def __init__(self, judge: JourneyJudge, vehicles: Names, drivers: Names, limits: LimitBook) -> None:
+        """`vehicles` and `drivers` are the names that the judge's detectors know."""
+        self.vehicles = vehicles
+        self.drivers = drivers
         self.judge = judge
         self.limits = limits
         self.kinds: dict[str, str | None] = {}
@@ -55,7 +55,7 @@ class Roster:
         if not len(missing):
             return
         names = [self.vehicles.names[code] for code in missing.tolist()]
-        self.judge.state.forget(missing)
+        self.judge.forget(missing)
         for column in (self.newest_us, self.line_due_us, self.line_judged_us, self._anchor_us, self._settled_us):
             column[missing] = NEVER
         self._first_us[missing] = np.iinfo(np.int64).max
