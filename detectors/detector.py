@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import NamedTuple, Protocol
 
-from detectors.columns import Bool, Code, Columns, Int, Names
+from detectors.columns import Bool, Code, Columns, Float, Int, Names
 from detectors.limits import LimitBook
 from detectors.rules import RulePack
 from detectors.violation import Violation
@@ -33,15 +33,30 @@ class Context(NamedTuple):
     limits: LimitBook
 
 
+class Before(NamedTuple):
+    """For each row the trusted fix before it of its vehicle."""
+
+    there: Bool
+    """Whether there is one; without one the other columns say nothing."""
+    time_us: Int
+    lat: Float
+    lon: Float
+    speed_kmh: Float
+    driver: Code
+
+    def take(self, rows: Bool) -> Before:
+        """The chosen rows."""
+        there, time_us, lat, lon, speed_kmh, driver = self
+        return Before(there[rows], time_us[rows], lat[rows], lon[rows], speed_kmh[rows], driver[rows])
+
+
 class TrustedFixes(NamedTuple):
-    """Fixes that passed every check, in (vehicle, time) order, each with the leg that leads to it."""
+    """Fixes that passed every check, in (vehicle, time) order, each with the fix before it and the leg between."""
 
     rows: Columns
-    there: Bool
-    """Whether there is a trusted fix before it; without one the leg is empty."""
-    begin_us: Int
-    """Time of that fix."""
+    before: Before
     leg_mm: Int
+    """0 where there is no fix before."""
 
 
 class Found(NamedTuple):

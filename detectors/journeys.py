@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from detectors.activity import ActivityChanges, activity_of_legs, changes
 from detectors.checks import NEVER, Flags, Place, Seen, flags_in_sequence, holds, is_jump, is_leap, walk
 from detectors.columns import Bool, Code, Columns, Int
-from detectors.detector import Context, Factory, TrustedFixes
+from detectors.detector import Before, Context, Factory, TrustedFixes
 from detectors.fleet import FleetState
 from detectors.geo import distance_mm
 from detectors.limits import speeds
@@ -47,27 +47,6 @@ class Judgement:
     legs: Legs
     violations: list[Violation]
     """Violations that this call opened, changed or ended, as they stand now."""
-
-
-class _Previous(NamedTuple):
-    """For each row the trusted fix before it; `there` is False for a vehicle's first."""
-
-    there: Bool
-    time_us: Int
-    lat: NDArray[np.float64]
-    lon: NDArray[np.float64]
-    speed_kmh: NDArray[np.float64]
-    driver: NDArray[np.int32]
-
-    def take(self, rows: Bool) -> _Previous:
-        return _Previous(
-            self.there[rows],
-            self.time_us[rows],
-            self.lat[rows],
-            self.lon[rows],
-            self.speed_kmh[rows],
-            self.driver[rows],
-        )
 
 
 class JourneyJudge:
@@ -120,7 +99,7 @@ class JourneyJudge:
             previous = self._previous(rows, first)
             leg_mm = _legs(rows, previous)
         activity, completed = self._activity(rows, first, previous, leg_mm)
-        violations, unsettled = self._judge(TrustedFixes(rows, previous.there, previous.time_us, leg_mm))
+        violations, unsettled = self._judge(TrustedFixes(rows, previous, leg_mm))
         settled[usable] = ~unsettled & ((held == NEVER) | (held == rows.time_us))
         self._remember(rows, first)
         return Judgement(flags, settled, activity, completed, violations)
@@ -158,10 +137,10 @@ class JourneyJudge:
         state.seen_speed_kmh[codes] = rows.speed_kmh[last]
         state.hold_us[codes] = held[last]
 
-    def _previous(self, rows: Columns, first: Bool) -> _Previous:
+    def _previous(self, rows: Columns, first: Bool) -> Before:
         state, heads = self.state, rows.vehicle[first]
         time_us = _shifted(rows.time_us, first, state.last_us[heads])
-        return _Previous(
+        return Before(
             time_us != NEVER,
             time_us,
             _shifted(rows.lat, first, state.last_lat[heads]),
@@ -170,7 +149,7 @@ class JourneyJudge:
             _shifted(rows.driver, first, state.last_driver[heads]),
         )
 
-    def _out_of_reach(self, rows: Columns, first: Bool, previous: _Previous, leg_mm: Int) -> Flags:
+    def _out_of_reach(self, rows: Columns, first: Bool, previous: Before, leg_mm: Int) -> Flags:
         """The flags of fixes that cannot have been reached from the last trusted one."""
         numbers, state = self._pack.checks, self.state
         flags = np.zeros(len(rows), dtype=np.int32)
@@ -195,7 +174,7 @@ class JourneyJudge:
             state.set_suspect(vehicle, suspect)
         return flags
 
-    def _activity(self, rows: Columns, first: Bool, previous: _Previous, leg_mm: Int) -> tuple[ActivityChanges, Legs]:
+    def _activity(self, rows: Columns, first: Bool, previous: Before, leg_mm: Int) -> tuple[ActivityChanges, Legs]:
         """Pieces begin at the previous fix: what a vehicle did is known when the leg is complete."""
         leg_us = np.where(previous.there, rows.time_us - previous.time_us, 0)
         activity = activity_of_legs(leg_us, leg_mm, previous.speed_kmh, self._pack.activity)
@@ -261,7 +240,7 @@ def _after_drop(first: Bool, kept: Bool) -> Bool:
     return moved[kept]
 
 
-def _legs(rows: Columns, previous: _Previous) -> Int:
+def _legs(rows: Columns, previous: Before) -> Int:
     leg_mm = distance_mm(previous.lat, previous.lon, rows.lat, rows.lon)
     leg_mm[~previous.there] = 0
     return leg_mm

@@ -58,7 +58,7 @@ class SpeedingDetector:
         labelled = LabelledFixes(
             rows=rows.take(chosen),
             leg_mm=fixes.leg_mm[chosen],
-            gap=(~fixes.there | (rows.time_us - fixes.begin_us > max_gap_us))[chosen],
+            gap=(~fixes.before.there | (rows.time_us - fixes.before.time_us > max_gap_us))[chosen],
             speed=speed[chosen],
             limit=limit[chosen],
             highest=highest[chosen],
