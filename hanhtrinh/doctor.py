@@ -16,8 +16,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from hanhtrinh.mqtt_broker import broker_of
+from hanhtrinh.raw_log import kafka_security
 from hanhtrinh.settings import Settings
-from ingest.kafka_log import KafkaSecurity
 from storage.connect import Connection, DatabaseError, connect
 from storage.migrate import pending
 
@@ -85,9 +85,8 @@ async def check_mqtt(settings: Settings) -> Finding:
 
 async def check_kafka(settings: Settings) -> Finding:
     """The brokers answer, and the topic has the number of partitions that the settings name."""
-    password = settings.kafka_password.get_secret_value() if settings.kafka_password else None
-    security = KafkaSecurity(settings.kafka_security, settings.kafka_username, password, settings.kafka_ca_file)
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security.client_options())
+    options = kafka_security(settings).client_options()
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **options)
     topic, wanted = settings.kafka_topic, settings.log_partitions
     try:
         async with asyncio.timeout(_DEADLINE_S):
