@@ -97,7 +97,7 @@ class ViolationStore:
             names = tuple(sorted(row["violation_id"] for row in replaced))
             successors.append(replace(violation, supersedes=names) if names else violation)
             if replaced and not any(_is_graver(violation, row) for row in replaced):
-                await self._told_already(violation)
+                await self._told_already(successors[-1])
         return await self.record(successors, received_us, why)
 
     async def standing_of_vehicle(

@@ -11,6 +11,7 @@ from detectors.columns import Columns, Names, columns_of
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
 from detectors.recording import judge_recording
+from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.rule_packs import LoadedPack
 from storage.connect import Connection
 from storage.vehicles import VehicleStore
@@ -29,7 +30,8 @@ async def offline_differences(connection: Connection, loaded: LoadedPack) -> str
     if not np.array_equal(alone, flags & ALONE):
         rows = np.flatnonzero(alone != flags & ALONE)
         found.append(f"flags that a fix earns alone: {len(rows)} differ, first {stored[rows[0]]}, now {alone[rows[0]]}")
-    judge = JourneyJudge(loaded.pack, loaded.speeding, await _limits(connection, loaded, vehicles))
+    context = context_of(loaded, vehicles, drivers, await _limits(connection, loaded, vehicles))
+    judge = JourneyJudge(context, detector_factories())
     judged = judge.advance(columns, flags & ALONE)
     settled = np.array([each.settled for each, _ in stored], dtype=np.bool_)
     for name, mine, its in (("flags", flags, judged.flags), ("settled", settled, judged.settled)):
@@ -45,12 +47,9 @@ async def _violation_differences(
     registered = await VehicleStore(connection).registered(vehicles.names)
     judgement = judge_recording(
         columns,
-        vehicles,
-        drivers,
-        loaded.pack,
-        loaded.speeding,
+        context_of(loaded, vehicles, drivers, await _limits(connection, loaded, vehicles)),
+        detector_factories(),
         loaded.continuous_driving,
-        await _limits(connection, loaded, vehicles),
         {row.vehicle_id: row.kind for row in registered},
     )
     return wire_differences(

@@ -103,6 +103,13 @@ class WorkerRig:
         )
         return bool(rows[0][0])
 
+    async def until(self, query: str, within_s: float = 30.0) -> None:
+        """Return when the query's one answer is true."""
+        deadline = asyncio.get_running_loop().time() + within_s
+        while not await self.one(query):
+            assert asyncio.get_running_loop().time() < deadline, f"not within {within_s} s: {query}"
+            await asyncio.sleep(0.01)
+
     async def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         return await (await self.connection.execute(query, arguments)).fetchall()
 

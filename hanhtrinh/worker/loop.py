@@ -212,6 +212,7 @@ class Worker:
     async def _process(self, session: _Session, slices: Sequence[LogSlice]) -> None:
         began_s = time.perf_counter()
         intake = take_in(slices, self._formats)
+        await self._catch_up(session, intake)
         try:
             result = await session.batch.process(intake)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
@@ -226,6 +227,15 @@ class Worker:
         self._committed_s = time.monotonic()
         self._note_marks(session, result.marks)
         self._count(result, time.perf_counter() - began_s)
+
+    async def _catch_up(self, session: _Session, intake: Intake) -> None:
+        """Judge marked vehicles again before they are rebuilt: a rebuilt one knows its late fixes already, and the
+        stream would tell people as new what the re-judge recognises as told."""
+        if not session.pending:
+            return
+        for vehicle_id in sorted({fix.vehicle_id for fix in intake.fixes} & session.pending.keys()):
+            if not session.roster.knows(vehicle_id):
+                await self._rejudge(session, session.pending[vehicle_id].mark)
 
     async def _isolate(self, session: _Session, slices: Sequence[LogSlice], error: Exception) -> None:
         """Halve until the message that the database refuses is alone; it becomes a dead letter."""

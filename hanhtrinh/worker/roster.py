@@ -48,6 +48,11 @@ class Roster:
         known = np.arange(len(self._loaded), dtype=np.int32) if codes is None else codes[codes < len(self._loaded)]
         self._loaded[known] = False
 
+    def knows(self, vehicle_id: str) -> bool:
+        """Whether the vehicle is loaded."""
+        code = self.vehicles.code(vehicle_id)
+        return code < len(self._loaded) and bool(self._loaded[code])
+
     async def load(self, codes: Code, fixes: FixStore, vehicles: VehicleStore, activity: ActivityStore) -> None:
         """Know these vehicles: registry, newest fix, and the judge's state rebuilt from stored fixes."""
         self._reserve()
