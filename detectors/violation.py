@@ -13,6 +13,18 @@ from detectors.rules import Band
 Grade = Literal["confirmed", "review"]
 Status = Literal["open", "closed", "withdrawn"]
 
+DRIVING_TIME_KINDS = frozenset(
+    {
+        "continuous_driving",
+        "short_rest",
+        "daily_driving",
+        "weekly_driving",
+        "fortnight_driving",
+        "daily_extension",
+    }
+)
+"""Kinds whose subject is the driver, wherever he drove; all others are about a vehicle."""
+
 
 @dataclass(frozen=True, slots=True)
 class RuleName:
@@ -74,9 +86,8 @@ class Violation:
     @property
     def violation_id(self) -> str:
         """Derived from content only (kind, rule, subject, start): the same in every run of every program."""
-        subject = (
-            f"driver:{self.driver_id}" if self.kind != "speeding" and self.driver_id else f"vehicle:{self.vehicle_id}"
-        )
+        by_driver = self.kind in DRIVING_TIME_KINDS and self.driver_id is not None
+        subject = f"driver:{self.driver_id}" if by_driver else f"vehicle:{self.vehicle_id}"
         content = "\n".join(
             (self.kind, self.rule.pack, self.rule.rule_id, self.rule.version, subject, str(self.started_us))
         )
