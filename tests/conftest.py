@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 from hanhtrinh.settings import PREFIX, Settings
@@ -34,3 +35,9 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}TEST_"):
             monkeypatch.delenv(name)
     monkeypatch.setitem(Settings.model_config, "env_file", None)
+
+
+# Fixed examples, so that a red build can be repeated; HYPOTHESIS_PROFILE=thorough looks for new ones.
+hypothesis.settings.register_profile("fixed", max_examples=150, derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("thorough", max_examples=3000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))

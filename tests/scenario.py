@@ -7,7 +7,6 @@ which `fixes_of` turns into fixes and `intervals_of` into a timeline, so that on
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -23,8 +22,8 @@ from detectors.hours import Interval
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
 from detectors.recording import RecordingJudgement, judge_recording
-from detectors.speeding import Episode
 from detectors.violation import Violation
+from hanhtrinh.detectors import OWN, context_of
 from hanhtrinh.rule_packs import LoadedPack, load_pack
 
 HANOI = timezone(timedelta(hours=7))
@@ -207,10 +206,8 @@ class Office:
 
     def judge_columns(self, columns: Columns, vehicles: Names, drivers: Names) -> RecordingJudgement:
         """Judge what a recording's reader made."""
-        rules, limits = self.rules, self.limits(vehicles)
-        return judge_recording(
-            columns, vehicles, drivers, rules.pack, rules.speeding, rules.continuous_driving, limits, self.kinds
-        )
+        context = context_of(self.rules, vehicles, drivers, self.limits(vehicles))
+        return judge_recording(columns, context, OWN, self.rules.continuous_driving, self.kinds)
 
 
 Change = tuple[str, int, str | None, Activity]
@@ -227,8 +224,8 @@ class Told:
     settled: list[bool] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     legs: list[Leg] = field(default_factory=list)
-    episodes: dict[tuple[str, int], tuple[str | None, Episode]] = field(default_factory=dict)
-    """The latest state of each proven episode by vehicle and start, with its driver."""
+    violations: dict[str, Violation] = field(default_factory=dict)
+    """The latest state of each by its id."""
 
 
 class Stream:
@@ -236,9 +233,9 @@ class Stream:
 
     def __init__(self, office: Office | None = None) -> None:
         self._office = office or Office()
-        rules = self._office.rules
         self._vehicles, self._drivers = Names(), Names()
-        self._judge = JourneyJudge(rules.pack, rules.speeding, self._office.limits(self._vehicles))
+        context = context_of(self._office.rules, self._vehicles, self._drivers, self._office.limits(self._vehicles))
+        self._judge = JourneyJudge(context, OWN)
         self._told = Told()
 
     def send(self, sent: Sequence[Fix], per_call: int = 1_000_000) -> Told:
@@ -263,9 +260,7 @@ class Stream:
             told.changes.append((vehicles.names[vehicle], time_us, drivers.name(driver), Activity(activity)))
         for vehicle, driver, begin_us, end_us in zip(*(each.tolist() for each in found.legs), strict=True):
             told.legs.append((vehicles.names[vehicle], drivers.name(driver), begin_us, end_us))
-        for vehicle, episode in found.episodes:
-            key = (vehicles.names[vehicle], episode.start_us)
-            told.episodes[key] = (drivers.name(episode.driver), deepcopy(episode))
+        told.violations.update((each.violation_id, each) for each in found.violations)
         return told
 
 

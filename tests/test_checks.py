@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def alone(fix: Fix, received: datetime | None = None) -> Check:
     return Check(int(flags_alone(columns_of([fix], Names(), Names()), RULES.pack.checks, received_us)[0]))
 
 
-def fix_with(**values: object) -> Fix:
+def fix_with(**values: Any) -> Fix:
     return Fix("A", to_us(MONDAY), *HOME, 50.0)._replace(**values)
 
 
@@ -57,12 +58,12 @@ def test_an_ordinary_fix_has_no_flag() -> None:
     [{"valid": False}, {"satellites": 3}, {"satellites": 0}, {"hdop": 10.01}, {"lat": 0.0, "lon": 0.0}],
     ids=str,
 )
-def test_without_satellites_there_is_no_fix(values: dict[str, object]) -> None:
+def test_without_satellites_there_is_no_fix(values: dict[str, Any]) -> None:
     assert alone(fix_with(**values)) == Check.NO_FIX
 
 
 @pytest.mark.parametrize("values", [{"lat": 0.0}, {"lon": 0.0}], ids=str)
-def test_the_equator_and_the_meridian_are_places(values: dict[str, object]) -> None:
+def test_the_equator_and_the_meridian_are_places(values: dict[str, Any]) -> None:
     assert alone(fix_with(**values)) == Check(0)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import date, datetime
 
 import pytest
 
-from detectors.fix import to_us
-from detectors.rules import Dated
 from detectors.violation import Violation
 from hanhtrinh.rule_packs import load_pack
-from tests.scenario import CAP_80, CAR, Office, at, fixes, only, speeding
+from tests.scenario import CAP_80, CAR, HANOI, Office, at, fixes, only, speeding
+
+FOURTH = date(2025, 3, 4)
 
 
 def held(speed_kmh: object, office: Office = CAP_80) -> list[Violation]:
@@ -142,28 +142,28 @@ def test_neither_driver_is_blamed_for_what_both_did_together() -> None:
     assert speeding(fixes("00:00 90 by=A", "00:15 90 by=A", "00:20 90 by=B", "00:35 90 by=B")) == []
 
 
-def two_versions(second_begins: datetime) -> Office:
+def two_versions() -> Office:
+    """The excess that counts is 3 km/h from the fourth of March on."""
     rules = load_pack()
-    (first,) = rules.speeding.rules
-    second = replace(first, valid_from=second_begins.date(), min_excess_kmh=3.0)
-    dated = Dated([rules.speeding.begins_us[0], to_us(second_begins)], [first, second])
-    return Office(rules=replace(rules, speeding=dated), own_kmh={CAR: 80.0})
+    (first,) = rules.pack.speeding
+    first, second = replace(first, valid_to=FOURTH), replace(first, valid_from=FOURTH, min_excess_kmh=3.0)
+    return Office(rules=replace(rules, pack=replace(rules.pack, speeding=(first, second))), own_kmh={CAR: 80.0})
 
 
 def test_a_new_version_of_the_rule_ends_it_and_judges_what_follows() -> None:
-    begins = datetime(2025, 3, 3, 1, 0, 25, tzinfo=UTC)
+    start = datetime(2025, 3, 3, 23, 59, 35, tzinfo=HANOI)
     told = [f"00:{second:02} 90" for second in range(0, 51, 5)]
-    first, second = speeding(fixes(*told), two_versions(begins))
-    assert (first.to_wire()["ended_at"], first.rule.version) == (at("00:20"), "2015-01-01")
-    assert (second.to_wire()["started_at"], second.rule.version) == (at("00:25"), "2025-03-03")
+    first, second = speeding(fixes(*told, start=start), two_versions())
+    assert (first.to_wire()["ended_at"], first.rule.version) == (at("00:20", start), "2015-01-01")
+    assert (second.to_wire()["started_at"], second.rule.version) == (at("00:25", start), "2025-03-04")
     assert second.judged_by["min_excess_kmh"] == 3.0
 
 
-def test_each_version_of_the_rule_holds_from_its_very_first_moment() -> None:
-    begins = datetime(2025, 3, 3, 1, 0, 30, tzinfo=UTC)
+def test_each_version_of_the_rule_holds_from_local_midnight_on() -> None:
+    start = datetime(2025, 3, 3, 23, 59, 30, tzinfo=HANOI)
     told = [f"{second // 60:02}:{second % 60:02} 83" for second in range(0, 61, 5)]
-    found = only(fixes(*told), two_versions(begins))
-    assert (found["started_at"], found["fixes"]) == (at("00:30"), 7)
+    found = only(fixes(*told, start=start), two_versions())
+    assert (found["started_at"], found["fixes"]) == (at("00:30", start), 7)
 
 
 @pytest.mark.parametrize("word", ["invalid", "satellites=3", "hdop=10.1"])

@@ -1,0 +1,187 @@
+"""The vectorised judge finds exactly what the naive one in reference_judge.py finds, with all figures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+
+from detectors.checks import Check
+from detectors.fix import Fix
+from detectors.hours import Line
+from detectors.rules import dated
+from detectors.violation import HoursFigures, SpeedingFigures, Violation
+from tests.random_days import OFFICE, Day, days
+from tests.reference_judge import (
+    Limited,
+    Piece,
+    Speeding,
+    flags_of,
+    is_confirmed,
+    pieces_of,
+    speeding,
+    too_long,
+)
+from tests.scenario import Stream, Told
+
+RULES = OFFICE.rules
+NUMBERS = RULES.pack.checks
+SPEEDING = dated(RULES.pack.speeding, RULES.midnight_us)
+OWN_KMH = {"A": (80.0, 80.0), "B": (80.0, 120.0), "C": (70.0, 120.0)}
+"""Limit and highest limit of each vehicle where the road says nothing."""
+
+
+def streamed(day: Day) -> Told:
+    return Stream(OFFICE).call(day.fixes, day.roads_kmh)
+
+
+def by_vehicle(day: Day) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, fix in enumerate(day.fixes):
+        rows[fix.vehicle_id].append(row)
+    return rows
+
+
+def trusted(day: Day) -> Iterator[list[Limited]]:
+    """The trusted fixes of each vehicle with their limits."""
+    for vehicle_id, rows in by_vehicle(day).items():
+        fixes = [day.sent[row].fix for row in rows]
+        limited = []
+        for row, flag in zip(rows, flags_of(fixes, NUMBERS), strict=True):
+            if not flag:
+                road = day.sent[row].road_kmh
+                limits = OWN_KMH[vehicle_id] if road != road else (road, road)
+                limited.append(Limited(day.sent[row].fix, *limits))
+        yield limited
+
+
+def pieces(day: Day) -> list[Piece]:
+    return [
+        piece for limited in trusted(day) for piece in pieces_of([each.fix for each in limited], RULES.pack.activity)
+    ]
+
+
+@given(days())
+def test_each_fix_fails_the_same_checks(day: Day) -> None:
+    found = streamed(day).flags
+    for rows in by_vehicle(day).values():
+        expected = flags_of([day.sent[row].fix for row in rows], NUMBERS)
+        assert [Check(found[row]) for row in rows] == expected
+
+
+@given(days())
+def test_the_same_activity_at_the_same_times(day: Day) -> None:
+    expected = [(each.vehicle_id, each.begin_us, each.driver_id, each.activity) for each in pieces(day)]
+    assert sorted(streamed(day).changes, key=lambda each: each[:2]) == sorted(expected, key=lambda each: each[:2])
+
+
+@given(days())
+def test_the_same_speeding_with_all_its_figures(day: Day) -> None:
+    found = [each for each in OFFICE.judge(day.fixes, day.roads_kmh).violations if each.kind == "speeding"]
+    expected: list[tuple[str, Speeding, bool]] = []
+    for limited in trusted(day):
+        strictly = speeding(limited, SPEEDING, strict=True)
+        expected += [
+            (limited[0].fix.vehicle_id, each, is_confirmed(each, strictly)) for each in speeding(limited, SPEEDING)
+        ]
+    expected.sort(key=lambda each: (each[0], each[1].start_us))
+    assert [each.vehicle_id for each in found] == [vehicle_id for vehicle_id, _, _ in expected]
+    for violation, (_, each, confirmed) in zip(found, expected, strict=True):
+        assert_alike(violation, each, confirmed)
+
+
+def assert_alike(violation: Violation, each: Speeding, confirmed: bool) -> None:
+    assert (violation.started_us, violation.ended_us) == (each.start_us, each.last_us)
+    assert (violation.proven_us, violation.closed_us) == (each.proven_us, each.closed_us)
+    assert violation.status == ("open" if each.closed_us is None else "closed")
+    assert (violation.start, violation.end) == (each.start, each.end)
+    assert (violation.driver_id, violation.rule.version) == (each.driver_id, each.version)
+    assert violation.fixes == each.fixes
+    assert violation.grade == ("confirmed" if confirmed else "review")
+    figures = violation.figures
+    assert isinstance(figures, SpeedingFigures)
+    assert (figures.top_speed_kmh, figures.excess_kmh, figures.limit_kmh) == (
+        each.top_kmh,
+        each.excess_kmh,
+        each.limit_kmh,
+    )
+    assert figures.mean_speed_kmh == pytest.approx(each.mean_kmh, abs=0.001)
+    assert figures.distance_m == pytest.approx(each.distance_m, abs=0.1)
+    assert violation.evidence["limits_kmh"] == {f"{limit:g}": n for limit, n in each.limits.items()}
+
+
+def lines(told: Iterable[Piece]) -> dict[Line, list[Piece]]:
+    found: dict[Line, list[Piece]] = defaultdict(list)
+    for piece in told:
+        found[Line(piece.driver_id, None if piece.driver_id else piece.vehicle_id)].append(piece)
+    return found
+
+
+class Found(NamedTuple):
+    """What is compared of a violation of driving time."""
+
+    driver_id: str
+    vehicle_id: str | None
+    started_us: int
+    ended_us: int
+    actual_s: float
+    closed_us: int | None
+    status: str
+    grade: str
+    vehicles: list[str]
+
+
+def expected_hours(day: Day) -> Iterator[Found]:
+    for line, own in lines(pieces(day)).items():
+        for each in too_long(own, RULES.continuous_driving, OFFICE.kinds):
+            status = "open" if each.rested_us is None else "closed"
+            grade = "confirmed" if each.confirmed else "review"
+            yield Found(
+                line.driver_id or "", each.vehicle_id, each.passed_us, each.ended_us, each.driven_us / 1e6,
+                each.rested_us, status, grade, each.vehicles,
+            )  # fmt: skip
+
+
+@given(days())
+def test_the_same_driving_time(day: Day) -> None:
+    found = []
+    for each in OFFICE.judge(day.fixes, day.roads_kmh).violations:
+        if isinstance(each.figures, HoursFigures):
+            found.append(
+                Found(
+                    each.driver_id or "", each.vehicle_id, each.started_us, each.ended_us, each.figures.actual_s,
+                    each.closed_us, each.status, each.grade, each.evidence["vehicles"],
+                )
+            )  # fmt: skip
+    assert sorted(found) == sorted(expected_hours(day))
+
+
+def test_random_days_are_worth_judging() -> None:
+    """Guards the strategy itself: what it makes must reach every kind of outcome, or the laws above hold of nothing."""
+    outcomes: set[str] = set()
+
+    @settings(max_examples=500)
+    @given(days())
+    def collect(day: Day) -> None:
+        judged = OFFICE.judge(day.fixes, day.roads_kmh)
+        outcomes.update(f"{each.kind} {each.grade} {each.status}" for each in judged.violations)
+        outcomes.update(name for name, n in judged.flagged.items() if n)
+        outcomes.update(str(each.rule.version) for each in judged.violations)
+
+    collect()
+    kinds = {f"{kind} {grade}" for kind in ("speeding", "continuous_driving") for grade in ("confirmed", "review")}
+    assert {f"{each} {status}" for each in kinds for status in ("open", "closed")} <= outcomes
+    assert {"no_fix", "speed", "jump", "acceleration", "frozen", "contradiction"} <= outcomes
+    assert {"2015-01-01", "2009-07-01", "2025-01-01"} <= outcomes
+
+
+def fix_at(second: float, lat: float) -> Fix:
+    return Fix("A", round(second * 1e6), lat, 105.8)
+
+
+def test_the_reference_measures_a_degree_of_latitude() -> None:
+    (piece,) = pieces_of([fix_at(0, 21.0), fix_at(299, 22.0)], RULES.pack.activity)
+    assert piece.activity.name == "DRIVING"
