@@ -97,7 +97,7 @@ class SpeedingDetector:
     def _violation(self, vehicle: int, episode: Episode) -> Violation:
         context = self._context
         name, driver = context.vehicles.names[vehicle], context.drivers.name(episode.driver)
-        return speeding_violation(episode, vehicle, name, driver, context.limits, context.pack.name)
+        return speeding_violation(episode, vehicle, name, driver, context.limits, context.pack)
 
     def _rule_at(self, time_us: Int) -> NDArray[np.intp]:
         begins = np.array(self._rules.begins_us, dtype=np.int64)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from detectors.limits import LimitBook
-from detectors.rules import SpeedingRule
+from detectors.rules import RulePack, SpeedingRule
 from detectors.speeding import Episode
 from detectors.violation import RuleName, SpeedingFigures, Violation, band_of, rfc3339
 
 
 def speeding_violation(
-    episode: Episode, vehicle: int, vehicle_id: str, driver_id: str | None, limits: LimitBook, pack: str
+    episode: Episode, vehicle: int, vehicle_id: str, driver_id: str | None, limits: LimitBook, pack: RulePack
 ) -> Violation:
     """The violation an episode is at this moment: open while nothing ended it. The episode must be proven."""
     assert episode.proven_us is not None
     rule = episode.rule
     return Violation(
         kind="speeding",
-        rule=RuleName(pack, "speeding", rule.valid_from.isoformat()),
-        grade="confirmed" if episode.confirmed else "review",
+        rule=RuleName(pack.name, "speeding", rule.valid_from.isoformat()),
+        grade="confirmed" if episode.confirmed or pack.class_default_confirms else "review",
         status="open" if episode.closed_us is None else "closed",
         vehicle_id=vehicle_id,
         driver_id=driver_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,6 +81,12 @@ def test_what_would_be_too_short_against_the_highest_limit_does_not_confirm() ->
 def test_what_is_confirmed_stays_confirmed_when_it_slows_down() -> None:
     sent = fixes("00:00 130", "00:20 130", "00:30 90", "00:40 90", "01:10 90", "01:20 10")
     assert only(sent, Office())["grade"] == "confirmed"
+
+
+def test_an_office_may_count_class_defaults_as_confirmed() -> None:
+    strict = load_pack()
+    strict = replace(strict, pack=replace(strict.pack, class_default_confirms=True))
+    assert judged_by(held(90, Office(strict))) == (80.0, "class", "confirmed")
 
 
 def test_the_highest_limit_interrupts_by_the_same_tolerances() -> None:

@@ -135,6 +135,8 @@ class RulePack:
     speed_classes: Mapping[str, SpeedClass]
     unregistered_class: str
     """Class of a vehicle that no registry knows."""
+    class_default_confirms: bool = False
+    """Whether being over a class default is proof enough, as the state system takes it; else it is for review."""
     detectors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Numbers of further detectors, by the detector's name."""
 
