@@ -81,10 +81,8 @@ class LimitBook:
             limit[road] = highest[road] = on_road
         return limit, highest
 
-    def source(self, code: int, limit: int) -> LimitSource:
-        """Where a limit that judged this vehicle came from."""
-        if limit != int(self._limit[code]):
-            return LimitSource.ROAD
+    def source(self, code: int) -> LimitSource:
+        """Where the limit of a vehicle came from."""
         return LimitSource(int(self._source[code]))
 
 

@@ -25,6 +25,8 @@ class LabelledFixes:
     speed: Int
     limit: Int
     highest: Int
+    on_road: Bool
+    """The limit is the road's, carried by the fix."""
     rule: NDArray[np.intp]
     """Index of the rule version in force."""
     label: Small
@@ -67,6 +69,7 @@ def runs_of(fixes: LabelledFixes, rules: Sequence[SpeedingRule]) -> list[tuple[i
         np.maximum.reduceat(fixes.speed, starts).tolist(),
         excess[tops].tolist(),
         fixes.limit[tops].tolist(),
+        fixes.on_road[starts].tolist(),
         (fixes.highest[starts] == fixes.limit[starts]).tolist(),
         list(zip(rows.lat[starts].tolist(), rows.lon[starts].tolist(), strict=True)),
         list(zip(rows.lat[ends - 1].tolist(), rows.lon[ends - 1].tolist(), strict=True)),
@@ -74,12 +77,12 @@ def runs_of(fixes: LabelledFixes, rules: Sequence[SpeedingRule]) -> list[tuple[i
     runs = []
     for (
         vehicle, strict, label, driver, rule, gap, first, end, first_us, last_us, entry, inner,
-        speed_sum, top_speed, top_excess, limit_at_top, certain, start_at, end_at,
+        speed_sum, top_speed, top_excess, limit_at_top, on_road, certain, start_at, end_at,
     ) in zip(*columns, strict=True):  # fmt: skip
         limits = {limit_at_top: end - first}
         run = Run(
             Label(label), driver, rules[rule], gap, first, end, first_us, last_us, entry, inner,
-            speed_sum, top_speed, top_excess, limit_at_top, limits, certain, start_at, end_at,
+            speed_sum, top_speed, top_excess, limit_at_top, on_road, limits, certain, start_at, end_at,
         )  # fmt: skip
         runs.append((vehicle, Label(strict), run))
     return runs
@@ -90,7 +93,16 @@ def _breaks(fixes: LabelledFixes) -> Bool:
     rows = fixes.rows
     breaks = np.ones(len(rows), dtype=np.bool_)
     breaks[1:] = fixes.gap[1:]
-    for labels in (rows.vehicle, fixes.label, fixes.strict_label, rows.driver, fixes.rule, fixes.limit, fixes.highest):
+    for labels in (
+        rows.vehicle,
+        fixes.label,
+        fixes.strict_label,
+        rows.driver,
+        fixes.rule,
+        fixes.limit,
+        fixes.highest,
+        fixes.on_road,
+    ):
         breaks[1:] |= labels[1:] != labels[:-1]
     return breaks
 

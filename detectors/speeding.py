@@ -49,6 +49,8 @@ class Run:
     top_speed: int
     top_excess: int
     limit_at_top: int
+    on_road: bool
+    """The limit is the road's, carried by the fixes."""
     limits: dict[int, int]
     certain: bool
     """No road allows this vehicle more than these limits."""
@@ -71,6 +73,7 @@ class Episode:
     top_speed: int = 0
     top_excess: int = 0
     limit_at_top: int = 0
+    on_road_at_top: bool = False
     distance_mm: int = 0
     pending_mm: int = 0
     """Distance since the last over fix: counted only if another over fix follows."""
@@ -102,6 +105,7 @@ class Episode:
         self.top_speed = max(self.top_speed, run.top_speed)
         if run.top_excess > self.top_excess:
             self.top_excess, self.limit_at_top = run.top_excess, run.limit_at_top
+            self.on_road_at_top = run.on_road
         for limit, count in run.limits.items():
             self.limits[limit] = self.limits.get(limit, 0) + count
         self.certain &= run.certain

@@ -62,6 +62,7 @@ class SpeedingDetector:
             speed=speed[chosen],
             limit=limit[chosen],
             highest=highest[chosen],
+            on_road=~np.isnan(rows.limit_kmh[chosen]),
             rule=rule[chosen],
             label=label_of(speed[chosen], limit[chosen], min_excess[chosen]),
             strict_label=label_of(speed[chosen], highest[chosen], min_excess[chosen]),

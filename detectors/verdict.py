@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detectors.limits import LimitBook
+from detectors.limits import LimitBook, LimitSource
 from detectors.rules import RulePack, SpeedingRule
 from detectors.speeding import Episode
 from detectors.violation import RuleName, SpeedingFigures, Violation, band_of, rfc3339
@@ -28,7 +28,7 @@ def speeding_violation(
         fixes=episode.fixes,
         figures=SpeedingFigures(
             limit_kmh=episode.limit_at_top / 1000,
-            limit_source=limits.source(vehicle, episode.limit_at_top).name.lower(),
+            limit_source=(LimitSource.ROAD if episode.on_road_at_top else limits.source(vehicle)).name.lower(),
             top_speed_kmh=episode.top_speed / 1000,
             mean_speed_kmh=round(episode.speed_sum / episode.fixes) / 1000,
             excess_kmh=episode.top_excess / 1000,

@@ -13,6 +13,9 @@ from detectors.rules import Band
 Grade = Literal["confirmed", "review"]
 Status = Literal["open", "closed", "withdrawn"]
 
+_OF_VEHICLES = ("speeding", "silence")
+"""Kinds whose subject is the vehicle, whoever drove it."""
+
 DRIVING_TIME_KINDS = frozenset(
     {
         "continuous_driving",
@@ -51,7 +54,7 @@ class SpeedingFigures:
 
 @dataclass(frozen=True, slots=True)
 class HoursFigures:
-    """What a driving-time violation adds: the limit and the driving that was done instead, seconds."""
+    """What a driving-time violation or a silence adds: the limit and what was done instead, seconds."""
 
     limit_s: float
     actual_s: float

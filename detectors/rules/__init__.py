@@ -109,6 +109,19 @@ class ContinuousRule:
         return round(self.rest_s_by_kind.get(kind or "", self.rest_s) * 1e6)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceRule:
+    """One dated version of the duty to transmit while driving."""
+
+    __pydantic_config__ = _STRICT
+
+    valid_from: date
+    valid_to: date | None = None
+    source: str
+    silent_after_s: float
+    """A vehicle that moved at its last trusted fix is silent after more than this."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpeedClass:
     """The limit of a class of vehicle where no sign says otherwise, and the highest any road allows it."""
@@ -137,6 +150,8 @@ class RulePack:
     """Class of a vehicle that no registry knows."""
     class_default_confirms: bool = False
     """Whether being over a class default is proof enough, as the state system takes it; else it is for review."""
+    silence: tuple[SilenceRule, ...] = ()
+    """None: nobody has a duty to transmit."""
     detectors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Numbers of further detectors, by the detector's name."""
 
