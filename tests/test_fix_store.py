@@ -32,13 +32,18 @@ def store(connection: Connection) -> FixStore:
     return FixStore(connection, ALONE)
 
 
+def changed(name: str, value: float) -> Fix:
+    return Fix(**{**FIX._asdict(), name: value})
+
+
 def row(fix: Fix, flags: int = 0, *, settled: bool = True) -> FixRow:
     return FixRow(fix, flags, settled, TIME + 1_500_000)
 
 
 async def stored(connection: Connection) -> list[tuple[Fix, int, bool]]:
     vehicles = await (await connection.execute("SELECT DISTINCT vehicle_id FROM fixes ORDER BY 1")).fetchall()
-    return [tuple(each) for each in await FixStore(connection, ALONE).since([(name, 0) for (name,) in vehicles])]
+    read = await FixStore(connection, ALONE).since([(name, 0) for (name,) in vehicles])
+    return [(each.fix, each.flags, each.settled) for each in read]
 
 
 @pytest.mark.parametrize("staged", [False, True], ids=["new", "staged"])
@@ -73,7 +78,7 @@ OUT_OF_RANGE = [
     FIX._replace(heading_deg=-1.0),
     FIX._replace(odometer_km=-1.0),
     FIX._replace(hdop=-1.0),
-    *(FIX._replace(**{name: value}) for name in ("lat", "lon", "speed_kmh", "heading_deg", "odometer_km", "hdop")
+    *(changed(name, value) for name in ("lat", "lon", "speed_kmh", "heading_deg", "odometer_km", "hdop")
       for value in (math.nan, math.inf)),
     FIX._replace(vehicle_id="a\0b"),
     FIX._replace(driver_id="a\0b"),
@@ -97,7 +102,7 @@ async def test_both_ends_of_what_the_formats_let_through_can_be_stored(connectio
         "lat": LAT, "lon": LON, "speed_kmh": SPEED_KMH, "heading_deg": HEADING_DEG, "odometer_km": ODOMETER_KM,
         "hdop": HDOP,
     }  # fmt: skip
-    ends = [FIX._replace(**{name: float(end)}) for name, both in bounds.items() for end in both]
+    ends = [changed(name, float(end)) for name, both in bounds.items() for end in both]
     ends += [FIX._replace(satellites=int(end)) for end in SATELLITES]
     ends += [FIX._replace(time_us=int(end)) for end in TIME_US]
     fixes = [fix._replace(vehicle_id=f"V{number:02}") for number, fix in enumerate(ends)]

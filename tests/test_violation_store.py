@@ -100,7 +100,7 @@ async def history(connection: Connection, violation: Violation) -> list[str]:
 
 
 async def alerts(connection: Connection) -> set[tuple[str, bool]]:
-    return set(await rows(connection, "SELECT alert_id, push FROM alerts"))  # type: ignore[arg-type]
+    return set(await rows(connection, "SELECT alert_id, push FROM alerts"))
 
 
 async def test_an_episode_that_grows_and_ends_has_two_revisions_and_two_alerts(
