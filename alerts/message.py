@@ -37,6 +37,8 @@ ENGLISH = Phrases(
         "short_rest": "rest too short",
         "daily_driving": "driving time of the day",
         "weekly_driving": "driving time of the week",
+        "fortnight_driving": "driving time of two weeks",
+        "daily_extension": "one long day too many",
         "silence": "silent tracker",
     },
     stages={"warning": "{kind}: warning", "opened": "{kind}: began", "closed": "{kind}: ended"},

@@ -1,4 +1,4 @@
-"""Driving, stopped or unknown: what a vehicle did between two consecutive trusted fixes."""
+"""What a driver does, and what a vehicle did between two consecutive trusted fixes: driving, stopped or unknown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ class Activity(IntEnum):
     STOPPED = 0
     DRIVING = 1
     UNKNOWN = 2
-    """Silent while it moved: not driving, not rest, and it ends nothing."""
+    """Silent while it moved."""
+    WORK = 3
+    """This and those below are known from a tachograph or a logbook, never from positions."""
+    AVAILABLE = 4
+    REST = 5
+    SLEEPER = 6
 
 
 class ActivityChanges(NamedTuple):

@@ -11,10 +11,9 @@ from detectors.activity import Activity, ActivityChanges
 from detectors.checks import Check, flags_alone
 from detectors.columns import Columns, Names
 from detectors.detector import Context, Factory
-from detectors.hours import Interval, Line, judge_hours
+from detectors.hours import HoursRules, Interval, Line, judge_hours
 from detectors.journeys import JourneyJudge
 from detectors.precedence import standing_rows
-from detectors.rules import ContinuousRule, Dated
 from detectors.violation import Violation
 
 
@@ -33,12 +32,14 @@ def judge_recording(
     columns: Columns,
     context: Context,
     factories: Sequence[Factory],
-    continuous: Dated[ContinuousRule],
+    hours: HoursRules,
     kinds: Mapping[str, str | None],
+    hours_of_driver: Mapping[str, HoursRules] | None = None,
 ) -> RecordingJudgement:
     """Judge fixes in any order; their codes are those of the context's names.
 
-    `kinds` gives the kind of each vehicle, which decides the rest, where it is known.
+    `kinds` gives the kind of each vehicle, which decides the rest, where it is known; `hours_of_driver` the rules of
+    drivers that other ones than `hours` apply to.
     """
     vehicles, drivers, pack = context.vehicles, context.drivers, context.pack
     alone = flags_alone(columns, pack.checks, None)
@@ -50,7 +51,8 @@ def judge_recording(
     places = _Places(standing, judgement.flags)
     codes = {name: code for code, name in enumerate(vehicles.names)}
     for line, intervals in _lines(judgement.activity, judge, vehicles, drivers, kinds).items():
-        for violation in judge_hours(line, intervals, continuous, pack.name).violations:
+        rules = (hours_of_driver or {}).get(line.driver_id or "", hours)
+        for violation in judge_hours(line, intervals, rules).violations:
             assert violation.vehicle_id is not None
             code = codes[violation.vehicle_id]
             violations.append(

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import TypeAdapter, ValidationError
 
 from detectors.fix import to_us
-from detectors.rules import ContinuousRule, Dated, RulePack, dated
+from detectors.hours_rules import HoursRules
+from detectors.hours_timeline import resting
+from detectors.local_time import LocalCalendar
+from detectors.rules import Dated, Rule, RulePack, dated
+from detectors.rules.driving_time import HoursPack
 
 
 class RulePackError(Exception):
@@ -27,7 +31,7 @@ class LoadedPack:
 
     pack: RulePack
     zone: ZoneInfo
-    continuous_driving: Dated[ContinuousRule]
+    hours: HoursRules
     overrides: dict[str, float]
 
     def midnight_us(self, day: date) -> int:
@@ -35,41 +39,129 @@ class LoadedPack:
         return _midnight_us(day, self.zone)
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedHours:
+    """The rules on driving time of a pack, with the zone its times are shown in and its overrides."""
+
+    rules: HoursRules
+    zone: ZoneInfo
+    overrides: dict[str, float]
+
+
 def load_pack(name_or_path: str = "vn", overrides: Sequence[str] = ()) -> LoadedPack:
     """The pack of that name or file. An override reads "speeding.max_gap_s=300" and changes all its dated versions."""
-    document = _read(name_or_path)
-    changed: dict[str, float] = {}
-    for override in overrides:
-        key, value = _parse_override(override)
-        _apply(document, key, value, name_or_path)
-        changed[key] = value
-    try:
-        pack = _ADAPTER.validate_python(document)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise RulePackError(f"rule pack {name_or_path}: " + "; ".join(lines)) from None
-    try:
-        zone = ZoneInfo(pack.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise RulePackError(f"rule pack {name_or_path}: time_zone {pack.time_zone!r} is not a known zone") from None
+    document, changed = _overridden(name_or_path, overrides)
+    if not document.keys() & _VEHICLE_KEYS:
+        raise RulePackError(
+            f"rule pack {name_or_path} judges driving time only: use it with `hanhtrinh hours`, or name it as the"
+            " rule_pack of drivers"
+        )
+    hours = _hours(document, name_or_path)
+    pack = _checked(_PACK, {key: value for key, value in document.items() if key not in _HOURS_KEYS}, name_or_path)
+    zone = _zone(pack.time_zone, name_or_path)
     if pack.unregistered_class not in pack.speed_classes:
         raise RulePackError(
             f"rule pack {name_or_path}: unregistered_class {pack.unregistered_class!r} is none of"
             f" {', '.join(pack.speed_classes)}"
         )
+    _dated(pack.speeding, zone, name_or_path)
+    _dated(pack.silence, zone, name_or_path)
+    return LoadedPack(pack, zone, hours, changed)
+
+
+def load_hours(name_or_path: str, overrides: Sequence[str] = ()) -> LoadedHours:
+    """The rules on driving time of a pack, which may hold nothing else."""
+    document, changed = _overridden(name_or_path, overrides)
+    if document.keys() & _VEHICLE_KEYS:
+        loaded = load_pack(name_or_path, overrides)
+        return LoadedHours(loaded.hours, loaded.zone, changed)
+    hours = _hours(document, name_or_path)
+    return LoadedHours(hours, _zone(document["time_zone"], name_or_path), changed)
+
+
+_PACK = TypeAdapter(RulePack)
+_HOURS_PACK = TypeAdapter(HoursPack)
+_HOURS_KEYS = frozenset(
+    {
+        "break_activities", "daily_rest_activities",
+        "continuous_driving", "daily_driving", "weekly_driving", "fortnight_driving",
+    }
+)  # fmt: skip
+_SHARED_KEYS = frozenset({"name", "title", "time_zone"})
+_VEHICLE_KEYS = frozenset(RulePack.__slots__) - _SHARED_KEYS
+
+Checked = TypeVar("Checked")
+
+
+def _checked(adapter: TypeAdapter[Checked], document: dict[str, Any], name: str) -> Checked:
     try:
-        dated(pack.speeding, lambda day: _midnight_us(day, zone))
-        continuous = dated(pack.continuous_driving, lambda day: _midnight_us(day, zone))
+        return adapter.validate_python(document)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise RulePackError(f"rule pack {name}: " + "; ".join(lines)) from None
+
+
+def _zone(name: str, pack: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise RulePackError(f"rule pack {pack}: time_zone {name!r} is not a known zone") from None
+
+
+def _dated(rules: Sequence[Rule], zone: ZoneInfo, pack: str) -> Dated[Rule]:
+    try:
+        return dated(rules, lambda day: _midnight_us(day, zone))
     except ValueError as error:
-        raise RulePackError(f"rule pack {name_or_path}: {error}") from None
-    return LoadedPack(pack, zone, continuous, changed)
+        raise RulePackError(f"rule pack {pack}: {error}") from None
+
+
+def _hours(document: dict[str, Any], name: str) -> HoursRules:
+    known = _HOURS_KEYS | _SHARED_KEYS
+    # Where the pack holds nothing else, a key that is none of ours is a slip of the pen.
+    rest = {} if document.keys() & _VEHICLE_KEYS else {key: document[key] for key in document.keys() - known}
+    pack = _checked(_HOURS_PACK, {key: document[key] for key in document.keys() & known} | rest, name)
+    _check_hours(pack, name)
+    zone = _zone(pack.time_zone, name)
+    return HoursRules(
+        pack.name,
+        LocalCalendar(zone),
+        resting(pack.break_activities),
+        resting(pack.daily_rest_activities),
+        _dated(pack.continuous_driving, zone, name),
+        _dated(pack.daily_driving, zone, name),
+        _dated(pack.weekly_driving, zone, name),
+        _dated(pack.fortnight_driving, zone, name),
+    )
+
+
+def _check_hours(pack: HoursPack, name: str) -> None:
+    """What no single number shows."""
+    if not pack.continuous_driving:
+        raise RulePackError(f"rule pack {name}: continuous_driving: expected at least one version")
+    for continuous in pack.continuous_driving:
+        if (continuous.split_first_s is None) != (continuous.split_second_s is None):
+            raise RulePackError(f"rule pack {name}: continuous_driving: split_first_s and split_second_s go together")
+    if len({rule.rest_s is None for rule in pack.daily_driving}) > 1:
+        raise RulePackError(f"rule pack {name}: daily_driving: rest_s in every version or in none")
+    if any(rule.rest_s for rule in pack.daily_driving) and not pack.daily_rest_activities:
+        raise RulePackError(f"rule pack {name}: daily_driving.rest_s needs daily_rest_activities")
+    for table, rules in (("weekly_driving", pack.weekly_driving), ("fortnight_driving", pack.fortnight_driving)):
+        if any(rule.rest_s or rule.extended_limit_s for rule in rules):
+            raise RulePackError(f"rule pack {name}: {table}: rest_s and extended_limit_s are for days only")
 
 
 def _midnight_us(day: date, zone: ZoneInfo) -> int:
     return to_us(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC))
 
 
-_ADAPTER = TypeAdapter(RulePack)
+def _overridden(name_or_path: str, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, float]]:
+    document = _read(name_or_path)
+    changed: dict[str, float] = {}
+    for override in overrides:
+        key, value = _parse_override(override)
+        _apply(document, key, value, name_or_path)
+        changed[key] = value
+    return document, changed
 
 
 def _read(name_or_path: str) -> dict[str, Any]:

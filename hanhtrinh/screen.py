@@ -8,9 +8,18 @@ from zoneinfo import ZoneInfo
 from rich.table import Table
 
 from detectors.fix import from_us
+from detectors.rules.driving_time import HoursKind
 from detectors.violation import SpeedingFigures, Violation
 
-KIND_NAMES = {"speeding": "speeding", "continuous_driving": "continuous driving"}
+KIND_NAMES = {
+    "speeding": "speeding",
+    HoursKind.CONTINUOUS: "continuous driving",
+    HoursKind.SHORT_REST: "rest too short",
+    HoursKind.DAILY: "driving in a day",
+    HoursKind.WEEKLY: "driving in a week",
+    HoursKind.FORTNIGHT: "driving in two weeks",
+    HoursKind.EXTENSION: "one long day too many",
+}
 
 
 def local(time_us: int, zone: ZoneInfo) -> str:
@@ -30,6 +39,8 @@ def figures(violation: Violation) -> str:
     what = violation.figures
     if isinstance(what, SpeedingFigures):
         return f"{what.top_speed_kmh:.1f} km/h, limit {what.limit_kmh:g} ({what.limit_source}), +{what.excess_kmh:.1f}"
+    if violation.kind == HoursKind.SHORT_REST:
+        return f"{span(what.actual_s)} h of rest, required {span(what.limit_s)} h"
     return f"{span(what.actual_s)} h driven, limit {span(what.limit_s)} h"
 
 

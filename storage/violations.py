@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from detectors.fix import from_us
 from detectors.hours import Line
+from detectors.rules.driving_time import HoursKind
 from detectors.violation import HoursFigures, SpeedingFigures, Violation
 from storage.connect import Connection
 
@@ -110,7 +111,8 @@ class ViolationStore:
         """Driving-time violations of a line that are not withdrawn and start at a time or later."""
         whose = "driver_id = %s" if line.driver_id is not None else "driver_id IS NULL AND vehicle_id = %s"
         subject = line.driver_id if line.driver_id is not None else line.vehicle_id
-        return await self._standing(f"kind = 'continuous_driving' AND {whose}", (subject,), Stretch(since_us - 1, None))
+        kinds = [kind.value for kind in HoursKind]
+        return await self._standing(f"kind = ANY(%s) AND {whose}", (kinds, subject), Stretch(since_us - 1, None))
 
     async def operators(self, vehicle_ids: Sequence[str]) -> dict[str, str]:
         """The operator of each registered vehicle."""

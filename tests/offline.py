@@ -49,7 +49,7 @@ async def _violation_differences(
         columns,
         context_of(loaded, vehicles, drivers, await _limits(connection, loaded, vehicles)),
         detector_factories(),
-        loaded.continuous_driving,
+        loaded.hours,
         {row.vehicle_id: row.kind for row in registered},
     )
     return wire_differences(

@@ -16,7 +16,8 @@ from typing import NamedTuple, TypeVar
 from detectors.activity import Activity
 from detectors.checks import Check
 from detectors.fix import Fix
-from detectors.rules import ActivityNumbers, CheckNumbers, ContinuousRule, Dated, SpeedingRule
+from detectors.rules import ActivityNumbers, CheckNumbers, Dated, SpeedingRule
+from detectors.rules.driving_time import ContinuousRule
 
 Rule = TypeVar("Rule", SpeedingRule, ContinuousRule)
 

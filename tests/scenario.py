@@ -19,6 +19,7 @@ from detectors.checks import flags_alone
 from detectors.columns import Columns, Names, columns_of
 from detectors.fix import Fix, to_us
 from detectors.hours import Interval
+from detectors.hours_rules import NO_RULE
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
 from detectors.recording import RecordingJudgement, judge_recording
@@ -179,6 +180,14 @@ def intervals_of(
     return result
 
 
+def only_continuous(loaded: LoadedPack) -> LoadedPack:
+    """The pack with its limit on continuous driving as the only rule on driving time, and without warnings."""
+    hours, continuous = loaded.hours, loaded.hours.continuous
+    rules = [replace(rule, attempt_share=None, warn_before_s=None) for rule in continuous.rules]
+    kept = replace(hours, continuous=replace(continuous, rules=rules), daily=NO_RULE, weekly=NO_RULE, fortnight=NO_RULE)
+    return replace(loaded, hours=kept)
+
+
 @dataclass
 class Office:
     """Whoever judges: its rules and what it knows of its vehicles."""
@@ -207,7 +216,7 @@ class Office:
     def judge_columns(self, columns: Columns, vehicles: Names, drivers: Names) -> RecordingJudgement:
         """Judge what a recording's reader made."""
         context = context_of(self.rules, vehicles, drivers, self.limits(vehicles))
-        return judge_recording(columns, context, OWN, self.rules.continuous_driving, self.kinds)
+        return judge_recording(columns, context, OWN, self.rules.hours, self.kinds)
 
 
 Change = tuple[str, int, str | None, Activity]

@@ -161,7 +161,7 @@ def test_law_1_doubled_and_shuffled_fixes_give_the_same(factory: Factory, pack: 
 
 def _recorded(factory: Factory, pack: LoadedPack, road: Road, columns: Columns) -> list[Violation]:
     context = Context(pack.pack, pack.midnight_us, road.vehicles, road.drivers, LimitBook(pack.pack))
-    return judge_recording(columns, context, [factory], pack.continuous_driving, {}).violations
+    return judge_recording(columns, context, [factory], pack.hours, {}).violations
 
 
 @pytest.mark.parametrize("seed", SEEDS)

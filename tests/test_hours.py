@@ -28,11 +28,12 @@ from tests.scenario import (
     drive,
     fixes_of,
     intervals_of,
+    only_continuous,
     silence,
     stop,
 )
 
-RULES = load_pack()
+RULES = only_continuous(load_pack())
 H = 3600
 
 
@@ -125,7 +126,7 @@ def as_told(violations: list[Violation], start: datetime) -> list[tuple[float, f
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_worked_cases_from_the_fixes(case: Case) -> None:
     kinds = {} if case.kind is None else {CAR: case.kind, "CAR2": case.kind}
-    judged = Office(given_kmh=100.0, kinds=kinds).judge(fixes_of(case.story, case.start))
+    judged = Office(rules=RULES, given_kmh=100.0, kinds=kinds).judge(fixes_of(case.story, case.start))
     assert as_told(judged.violations, case.start) == case.expected
     assert all(each.driver_id == DRIVER for each in judged.violations)
 
@@ -133,19 +134,19 @@ def test_worked_cases_from_the_fixes(case: Case) -> None:
 @pytest.mark.parametrize("case", [each for each in CASES if "stood" not in each.id], ids=str)
 def test_worked_cases_from_the_timeline(case: Case) -> None:
     intervals = intervals_of(case.story, case.start, case.kind)
-    judged = judge_hours(Line(DRIVER, None), intervals, RULES.continuous_driving, "vn")
+    judged = judge_hours(Line(DRIVER, None), intervals, RULES.hours)
     assert as_told(judged.violations, case.start) == case.expected
 
 
 def test_e7_the_second_driver_begins_with_nothing_driven() -> None:
     story = day(drive(hours=3, minutes=50), stop(minutes=3, driver="D2"), drive(hours=4, seconds=1))
-    (violation,) = Office(given_kmh=100.0).judge(fixes_of(story)).violations
+    (violation,) = Office(rules=RULES, given_kmh=100.0).judge(fixes_of(story)).violations
     assert (violation.driver_id, violation.to_wire()["actual_s"]) == ("D2", 4 * H + 1)
 
 
 def test_e8_names_both_cars_and_where_the_limit_was_passed() -> None:
     story = day(drive(hours=2, minutes=30), away(minutes=5), drive(hours=1, minutes=31, vehicle="CAR2"))
-    (violation,) = Office(given_kmh=100.0).judge(fixes_of(story)).violations
+    (violation,) = Office(rules=RULES, given_kmh=100.0).judge(fixes_of(story)).violations
     found = violation.to_wire()
     assert found["vehicle_id"] == "CAR2"
     assert found["evidence"]["vehicles"] == [CAR, "CAR2"]
@@ -156,8 +157,8 @@ def test_e13_fixes_that_fill_a_gap_take_the_rest_back() -> None:
     first, last = whole[150].time_us, whole[170].time_us
     kept = [each for each in whole if not first < each.time_us < last]
     still = [each._replace(lat=whole[150].lat) if each.time_us >= last else each for each in kept]
-    assert Office(given_kmh=100.0).judge(still).violations == []
-    (violation,) = Office(given_kmh=100.0).judge(whole).violations
+    assert Office(rules=RULES, given_kmh=100.0).judge(still).violations == []
+    (violation,) = Office(rules=RULES, given_kmh=100.0).judge(whole).violations
     assert (violation.grade, violation.to_wire()["actual_s"]) == ("confirmed", 5 * H)
 
 
@@ -176,24 +177,24 @@ def test_e13_fixes_that_fill_a_gap_take_the_rest_back() -> None:
 )
 def test_it_is_for_review_when_an_unknown_stretch_could_hide_the_rest(parts: list[Part], grade: str) -> None:
     for violations in (
-        Office(given_kmh=100.0).judge(fixes_of(day(*parts))).violations,
-        judge_hours(Line(DRIVER, None), intervals_of(day(*parts)), RULES.continuous_driving, "vn").violations,
+        Office(rules=RULES, given_kmh=100.0).judge(fixes_of(day(*parts))).violations,
+        judge_hours(Line(DRIVER, None), intervals_of(day(*parts)), RULES.hours).violations,
     ):
         assert [each.grade for each in violations] == [grade]
 
 
 def test_an_unknown_stretch_is_neither_driving_nor_rest() -> None:
     story = day(drive(hours=3), silence(minutes=59, km=30), drive(hours=1))
-    assert Office(given_kmh=100.0).judge(fixes_of(story)).violations == []
+    assert Office(rules=RULES, given_kmh=100.0).judge(fixes_of(story)).violations == []
     story = day(
         drive(hours=3), stop(minutes=14), silence(minutes=10, km=5), stop(minutes=14), drive(hours=1, seconds=1)
     )
-    assert len(Office(given_kmh=100.0).judge(fixes_of(story)).violations) == 1
+    assert len(Office(rules=RULES, given_kmh=100.0).judge(fixes_of(story)).violations) == 1
 
 
 def test_it_ends_with_the_last_driving_before_the_rest_that_ends_it() -> None:
     story = day(drive(hours=4, minutes=30), stop(minutes=10), drive(minutes=5), stop(minutes=20), drive(minutes=30))
-    (violation,) = Office(given_kmh=100.0).judge(fixes_of(story)).violations
+    (violation,) = Office(rules=RULES, given_kmh=100.0).judge(fixes_of(story)).violations
     found = violation.to_wire()
     assert found["status"] == "closed"
     assert found["duration_s"] == 45 * 60
@@ -205,13 +206,13 @@ def test_it_ends_with_the_last_driving_before_the_rest_that_ends_it() -> None:
 def test_it_is_open_until_the_rest_is_long_enough() -> None:
     for seconds, status in ((899, "open"), (900, "closed")):
         story = day(drive(hours=4, minutes=30), stop(seconds=seconds))
-        (violation,) = Office(given_kmh=100.0).judge(fixes_of(story)).violations
+        (violation,) = Office(rules=RULES, given_kmh=100.0).judge(fixes_of(story)).violations
         assert violation.status == status
 
 
 def test_each_drive_over_the_limit_is_a_violation_of_its_own() -> None:
     story = day(drive(hours=5), stop(minutes=15), drive(hours=3), stop(minutes=15), drive(hours=6))
-    violations = Office(given_kmh=100.0).judge(fixes_of(story)).violations
+    violations = Office(rules=RULES, given_kmh=100.0).judge(fixes_of(story)).violations
     assert [each.to_wire()["actual_s"] for each in violations] == [5 * H, 6 * H]
     assert len({each.violation_id for each in violations}) == 2
 
@@ -219,14 +220,14 @@ def test_each_drive_over_the_limit_is_a_violation_of_its_own() -> None:
 def test_an_unnamed_driver_is_the_vehicles_own_line() -> None:
     sent = [each._replace(driver_id=None) for each in fixes_of(day(drive(hours=4, seconds=1)))]
     other = [each._replace(vehicle_id="CAR2") for each in sent]
-    violations = Office(given_kmh=100.0).judge([*sent, *other]).violations
+    violations = Office(rules=RULES, given_kmh=100.0).judge([*sent, *other]).violations
     assert [(each.vehicle_id, each.driver_id) for each in violations] == [(CAR, None), ("CAR2", None)]
 
 
 def test_hours_of_an_unnamed_driver_do_not_count_for_a_named_one() -> None:
     sent = fixes_of(day(drive(hours=4, seconds=1)))
     half = [each._replace(driver_id=None) if number < 100 else each for number, each in enumerate(sent)]
-    assert Office(given_kmh=100.0).judge(half).violations == []
+    assert Office(rules=RULES, given_kmh=100.0).judge(half).violations == []
 
 
 @pytest.mark.parametrize(
@@ -243,5 +244,6 @@ def test_hours_of_an_unnamed_driver_do_not_count_for_a_named_one() -> None:
     ],
 )
 def test_the_version_in_force_when_the_limit_was_passed_judges(start: datetime, version: str, law: str) -> None:
-    (violation,) = Office(given_kmh=100.0).judge(fixes_of(day(drive(hours=4, minutes=30)), start)).violations
+    story = day(drive(hours=4, minutes=30))
+    (violation,) = Office(rules=RULES, given_kmh=100.0).judge(fixes_of(story, start)).violations
     assert (violation.rule.version, violation.evidence["law"]) == (version, law)

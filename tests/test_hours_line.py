@@ -10,9 +10,9 @@ from detectors.activity import Activity
 from detectors.fix import to_us
 from detectors.hours import Interval, Line, flatten, judge_hours, reset_before
 from hanhtrinh.rule_packs import load_pack
-from tests.scenario import DRIVER, MONDAY, Part, day, drive, intervals_of, silence, stop, us
+from tests.scenario import DRIVER, MONDAY, Part, day, drive, intervals_of, only_continuous, silence, stop, us
 
-RULES = load_pack().continuous_driving
+RULES = only_continuous(load_pack()).hours
 LINE = Line(DRIVER, None)
 BEGIN_US = to_us(MONDAY)
 HOUR_US = us(3600)
@@ -33,7 +33,7 @@ def flat(*intervals: Interval) -> list[tuple[float, float, Activity]]:
 
 
 def test_a_line_without_intervals_has_no_violation() -> None:
-    assert judge_hours(LINE, [], RULES, "vn").violations == []
+    assert judge_hours(LINE, [], RULES).violations == []
 
 
 def test_driving_in_one_car_beats_standing_in_another() -> None:
@@ -47,8 +47,7 @@ def test_driving_in_one_car_beats_standing_in_another() -> None:
 def test_unknown_beats_standing_and_driving_beats_unknown() -> None:
     overlapping = [interval(0, 3, UNKNOWN), interval(1, 4, STOPPED, "B"), interval(2, 2.5, DRIVING, "C")]
     assert flat(*overlapping) == [
-        (0, 1, UNKNOWN),
-        (1, 2, UNKNOWN),
+        (0, 2, UNKNOWN),
         (2, 2.5, DRIVING),
         (2.5, 3, UNKNOWN),
         (3, 4, STOPPED),
@@ -57,8 +56,8 @@ def test_unknown_beats_standing_and_driving_beats_unknown() -> None:
 
 def test_driving_two_cars_at_once_counts_once() -> None:
     both = [interval(0, 3, DRIVING), interval(1, 4, DRIVING, "B")]
-    assert judge_hours(LINE, both, RULES, "vn").violations == []
-    (violation,) = judge_hours(LINE, [*both, interval(4, 4.5, DRIVING, "B")], RULES, "vn").violations
+    assert judge_hours(LINE, both, RULES).violations == []
+    (violation,) = judge_hours(LINE, [*both, interval(4, 4.5, DRIVING, "B")], RULES).violations
     assert violation.to_wire()["actual_s"] == 4.5 * 3600
 
 
@@ -69,9 +68,9 @@ def test_the_order_of_intervals_does_not_matter(seed: int) -> None:
         interval(begin, begin + dice.choice([0.1, 0.25, 0.5, 2]), dice.choice(list(Activity)), dice.choice("ABC"))
         for begin in (dice.randrange(40) / 4 for _ in range(15))
     ]
-    judged = judge_hours(LINE, intervals, RULES, "vn")
+    judged = judge_hours(LINE, intervals, RULES)
     dice.shuffle(intervals)
-    assert judge_hours(LINE, intervals, RULES, "vn") == judged
+    assert judge_hours(LINE, intervals, RULES) == judged
 
 
 def test_the_kind_of_the_vehicle_last_driven_decides_the_rest() -> None:
@@ -80,13 +79,13 @@ def test_the_kind_of_the_vehicle_last_driven_decides_the_rest() -> None:
         interval(2, 2.1, STOPPED, "A", "city_bus"),
         interval(2.1, 5, DRIVING, "B", "goods"),
     ]
-    assert judge_hours(LINE, bus_then_truck, RULES, "vn").violations == []
+    assert judge_hours(LINE, bus_then_truck, RULES).violations == []
     truck_then_bus = [
         interval(0, 2, DRIVING, "B", "goods"),
         interval(2, 2.1, STOPPED, "B", "goods"),
         interval(2.1, 5, DRIVING, "A", "city_bus"),
     ]
-    assert len(judge_hours(LINE, truck_then_bus, RULES, "vn").violations) == 1
+    assert len(judge_hours(LINE, truck_then_bus, RULES).violations) == 1
 
 
 STORIES = {
@@ -103,16 +102,16 @@ STORIES = {
 def test_no_violation_is_possible_before_the_line_is_due_and_one_is_right_after(parts: list[Part]) -> None:
     story = day(*parts)
     intervals = intervals_of(story)
-    judged = judge_hours(LINE, intervals, RULES, "vn")
+    judged = judge_hours(LINE, intervals, RULES)
     assert judged.judged_to_us == intervals[-1].end_us
     to_due = Interval(judged.judged_to_us, judged.due_us, DRIVING, "A")
-    assert judge_hours(LINE, [*intervals, to_due], RULES, "vn").violations == []
-    (violation,) = judge_hours(LINE, [*intervals, to_due._replace(end_us=judged.due_us + 1)], RULES, "vn").violations
+    assert judge_hours(LINE, [*intervals, to_due], RULES).violations == []
+    (violation,) = judge_hours(LINE, [*intervals, to_due._replace(end_us=judged.due_us + 1)], RULES).violations
     assert violation.started_us == judged.due_us
 
 
 def test_an_open_violation_is_due_at_once() -> None:
-    judged = judge_hours(LINE, intervals_of(day(drive(hours=4, seconds=1))), RULES, "vn")
+    judged = judge_hours(LINE, intervals_of(day(drive(hours=4, seconds=1))), RULES)
     assert judged.due_us == judged.judged_to_us
 
 
@@ -126,7 +125,7 @@ def test_an_open_violation_is_due_at_once() -> None:
     ],
 )
 def test_the_next_judgement_may_begin_after_the_last_rest(parts: list[Part], since_h: float) -> None:
-    judged = judge_hours(LINE, intervals_of(day(*parts)), RULES, "vn")
+    judged = judge_hours(LINE, intervals_of(day(*parts)), RULES)
     assert (judged.since_us - BEGIN_US) / HOUR_US == since_h
 
 
@@ -141,16 +140,16 @@ def test_judging_from_a_rest_on_gives_the_same_violations_after_it(seed: int) ->
     parts = [dice.choice(choices)(minutes=dice.choice([3, 14, 15, 16, 100, 239, 240, 241])) for _ in range(12)]
     parts.insert(dice.randrange(12), silence(minutes=dice.choice([10, 20]), km=10))
     intervals = intervals_of(day(*parts))
-    whole = judge_hours(LINE, intervals, RULES, "vn")
+    whole = judge_hours(LINE, intervals, RULES)
     moments = [BEGIN_US + us(60 * minutes) for minutes in range(0, 2000, 97)]
     for moment in moments:
         reset_us = reset_before(intervals, moment, RULES)
         if reset_us is None:
             continue
         assert reset_us <= moment
-        rest = judge_hours(LINE, clipped(intervals, reset_us), RULES, "vn").violations
+        rest = judge_hours(LINE, clipped(intervals, reset_us), RULES).violations
         assert rest == [each for each in whole.violations if each.started_us > reset_us]
-    rest = judge_hours(LINE, clipped(intervals, whole.since_us), RULES, "vn").violations
+    rest = judge_hours(LINE, clipped(intervals, whole.since_us), RULES).violations
     assert rest == [each for each in whole.violations if each.started_us > whole.since_us]
 
 

@@ -136,7 +136,7 @@ class Found(NamedTuple):
 
 def expected_hours(day: Day) -> Iterator[Found]:
     for line, own in lines(pieces(day)).items():
-        for each in too_long(own, RULES.continuous_driving, OFFICE.kinds):
+        for each in too_long(own, RULES.hours.continuous, OFFICE.kinds):
             status = "open" if each.rested_us is None else "closed"
             grade = "confirmed" if each.confirmed else "review"
             yield Found(
@@ -149,7 +149,8 @@ def expected_hours(day: Day) -> Iterator[Found]:
 def test_the_same_driving_time(day: Day) -> None:
     found = []
     for each in OFFICE.judge(day.fixes, day.roads_kmh).violations:
-        if isinstance(each.figures, HoursFigures):
+        if each.kind == "continuous_driving":
+            assert isinstance(each.figures, HoursFigures)
             found.append(
                 Found(
                     each.driver_id or "", each.vehicle_id, each.started_us, each.ended_us, each.figures.actual_s,

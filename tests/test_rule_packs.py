@@ -42,7 +42,7 @@ def test_the_pack_of_vietnam_has_the_numbers_of_the_design() -> None:
     assert (speeding.min_excess_kmh, speeding.exit_after_s, speeding.max_gap_s) == (5.0, 10, 90)
     assert (speeding.min_fixes, speeding.min_duration_s) == (2, 20)
     assert (pack.activity.moving_kmh, pack.activity.max_silence_s, pack.activity.still_m) == (3, 300, 200)
-    for rule in pack.continuous_driving:
+    for rule in load_pack().hours.continuous.rules:
         assert (rule.limit_s, rule.rest_s) == (14_400, 900)
         assert rule.rest_s_by_kind == {"taxi": 300, "city_bus": 300}
         assert rule.source
@@ -60,7 +60,7 @@ def test_the_pack_of_vietnam_has_the_numbers_of_the_design() -> None:
     ],
 )
 def test_versions_change_at_local_midnight(moment_us: int, version: str) -> None:
-    assert load_pack().continuous_driving.at(moment_us).valid_from == date.fromisoformat(version)
+    assert load_pack().hours.continuous.at(moment_us).valid_from == date.fromisoformat(version)
 
 
 def speeding_rules(loaded: LoadedPack) -> list[tuple[int, float]]:
@@ -82,14 +82,14 @@ def test_an_override_changes_a_number_and_is_told() -> None:
 
 
 def test_an_override_changes_every_dated_version() -> None:
-    rules = load_pack("vn", ["continuous_driving.rest_s=600"]).continuous_driving.rules
+    rules = load_pack("vn", ["continuous_driving.rest_s=600"]).hours.continuous.rules
     assert [rule.rest_s for rule in rules] == [600, 600, 600]
 
 
 def test_the_rest_of_one_kind_and_the_limit_of_one_class_can_be_overridden() -> None:
     loaded = load_pack("vn", ["continuous_driving.rest_s_by_kind.taxi=120", "speed_classes.heavy.default_kmh=60"])
-    assert {rule.rest_us("taxi") for rule in loaded.continuous_driving.rules} == {120_000_000}
-    assert {rule.rest_us("city_bus") for rule in loaded.continuous_driving.rules} == {300_000_000}
+    assert {rule.rest_us("taxi") for rule in loaded.hours.continuous.rules} == {120_000_000}
+    assert {rule.rest_us("city_bus") for rule in loaded.hours.continuous.rules} == {300_000_000}
     assert loaded.pack.speed_classes["heavy"].default_kmh == 60
 
 

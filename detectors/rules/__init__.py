@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 """For whoever parses a pack with pydantic: a misspelt number must not be silently unused."""
@@ -92,24 +92,6 @@ class SpeedingRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContinuousRule:
-    """One dated version of the limit on continuous driving."""
-
-    __pydantic_config__ = _STRICT
-
-    valid_from: date
-    valid_to: date | None = None
-    source: str
-    limit_s: float
-    rest_s: float
-    rest_s_by_kind: Mapping[str, float] = field(default_factory=dict)
-
-    def rest_us(self, kind: str | None) -> int:
-        """The rest that ends a drive in a vehicle of this kind, microseconds."""
-        return round(self.rest_s_by_kind.get(kind or "", self.rest_s) * 1e6)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SilenceRule:
     """One dated version of the duty to transmit while driving."""
 
@@ -134,7 +116,7 @@ class SpeedClass:
 
 @dataclass(frozen=True, slots=True)
 class RulePack:
-    """One country's rules. Rules of a kind are dated versions in order, without overlap."""
+    """One country's rules on fixes and speed; those on driving time are a `HoursPack`. Dated versions are in order."""
 
     __pydantic_config__ = _STRICT
 
@@ -144,7 +126,6 @@ class RulePack:
     checks: CheckNumbers
     activity: ActivityNumbers
     speeding: tuple[SpeedingRule, ...]
-    continuous_driving: tuple[ContinuousRule, ...]
     speed_classes: Mapping[str, SpeedClass]
     unregistered_class: str
     """Class of a vehicle that no registry knows."""
@@ -168,16 +149,42 @@ class Versioned(Protocol):
 Rule = TypeVar("Rule", bound=Versioned)
 
 
+class Span(NamedTuple, Generic[Rule]):
+    """A stretch of time in which one version is in force; the end is exclusive."""
+
+    begin_us: int
+    end_us: int
+    rule: Rule
+
+
 @dataclass(frozen=True, slots=True)
 class Dated(Generic[Rule]):
     """Versions of one rule with the moment each begins, microseconds UTC."""
 
     begins_us: Sequence[int]
     rules: Sequence[Rule]
+    ended_us: int | None = None
+    """When the last version went out of force; None if it has not."""
 
     def at(self, time_us: int) -> Rule:
         """The version in force; before the first one, the first."""
         return self.rules[max(0, bisect_right(self.begins_us, time_us) - 1)]
+
+    def spans(self, begin_us: int, end_us: int) -> list[Span[Rule]]:
+        """The versions in force within a stretch, each with its part of it."""
+        found = []
+        for number, rule in enumerate(self.rules):
+            following = self.begins_us[number + 1] if number + 1 < len(self.rules) else self.ended_us
+            first_us = max(begin_us, self.begins_us[number])
+            last_us = end_us if following is None else min(end_us, following)
+            if first_us < last_us:
+                found.append(Span(first_us, last_us, rule))
+        return found
+
+    def next_change_us(self, time_us: int) -> int | None:
+        """When another version comes into force after a time, or the last goes out of it."""
+        later = [moment for moment in (*self.begins_us, self.ended_us) if moment is not None and moment > time_us]
+        return min(later, default=None)
 
 
 def dated(rules: Sequence[Rule], midnight_us: Callable[[date], int]) -> Dated[Rule]:
@@ -189,4 +196,7 @@ def dated(rules: Sequence[Rule], midnight_us: Callable[[date], int]) -> Dated[Ru
                 f"rule valid from {earlier.valid_from}: valid_to is {earlier.valid_to},"
                 f" expected {later.valid_from}, when the next version begins"
             )
-    return Dated([midnight_us(rule.valid_from) for rule in ordered], ordered)
+    ended = ordered[-1].valid_to if ordered else None
+    return Dated(
+        [midnight_us(rule.valid_from) for rule in ordered], ordered, None if ended is None else midnight_us(ended)
+    )

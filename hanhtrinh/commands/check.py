@@ -64,7 +64,7 @@ def check(
         columns,
         context_of(loaded, vehicle_names, driver_names, limits),
         detector_factories(),
-        loaded.continuous_driving,
+        loaded.hours,
         {row.vehicle_id: row.kind for row in registry},
     )
     _print(judgement, loaded, as_json=as_json)

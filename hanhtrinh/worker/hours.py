@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors.columns import UNKNOWN
-from detectors.hours import HoursJudgement, Line, judge_hours, reset_before
+from detectors.fix import to_us
+from detectors.hours import HoursJudgement, HoursRules, Line, judge_hours, reset_before
 from detectors.journeys import Legs
-from detectors.rules import ContinuousRule, Dated
 from detectors.violation import Violation
 from hanhtrinh.worker.roster import Roster
 from storage.activity import ActivityStore, LineState
@@ -62,15 +62,13 @@ class HoursKeeper:
     def __init__(
         self,
         roster: Roster,
-        rules: Dated[ContinuousRule],
-        pack: str,
+        rules: HoursRules,
         activity: ActivityStore,
         fixes: FixStore,
         violations: ViolationStore,
     ) -> None:
         self._roster = roster
         self._rules = rules
-        self._pack = pack
         self._activity = activity
         self._fixes = fixes
         self._violations = violations
@@ -107,14 +105,18 @@ class HoursKeeper:
         since = {}
         for each in due:
             since[each.line] = states[each.line].since_us
-            if each.begin_us < since[each.line]:
+            if self._rules.reach_us(each.begin_us) < since[each.line]:
                 since[each.line] = await self._reset_before(each.line, each.begin_us)
         timelines = await self._activity.timeline(list(since.items()))
         saved: dict[Line, LineState] = {}
         stages: list[StageCount] = []
         for line, intervals in timelines.items():
-            judgement = judge_hours(line, intervals, self._rules, self._pack)
-            standing = await self._violations.standing_hours(line, since[line])
+            judgement = judge_hours(line, intervals, self._rules, since[line])
+            standing = [
+                row
+                for row in await self._violations.standing_hours(line, since[line])
+                if self._rules.is_whole(row["kind"], to_us(row["started_at"]), since[line])
+            ]
             if judgement.violations or standing:
                 judged = await self._placed(judgement.violations)
                 stages += await self._violations.reconcile(standing, judged, received_us, why)
@@ -123,8 +125,9 @@ class HoursKeeper:
         return stages
 
     async def _reset_before(self, line: Line, time_us: int) -> int:
+        reach_us = self._rules.reach_us(time_us)
         for back_us in _LOOK_BACK_US:
-            from_us = time_us - back_us
+            from_us = reach_us - back_us
             intervals = (await self._activity.timeline([(line, from_us)]))[line]
             reset_us = reset_before(intervals, time_us, self._rules)
             if reset_us is not None:

@@ -175,7 +175,7 @@ class Worker:
         roster = Roster(judge, vehicle_names, driver_names, limits)
         fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
         vehicles, violations = VehicleStore(connection), ViolationStore(connection)
-        hours = HoursKeeper(roster, self._pack.continuous_driving, pack.name, activity, fixes, violations)
+        hours = HoursKeeper(roster, self._pack.hours, activity, fixes, violations)
         stores = (fixes, activity, vehicles, violations)
         batch = BatchProcessor(connection, self._positions, pack, roster, hours, *stores)
         late = LateJudge(connection, self._positions, self._pack, self._detectors, roster, hours, *stores)

@@ -1,0 +1,207 @@
+"""Driving between two rests: the limit on it, and rests that were begun and broken off."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from detectors.hours_findings import Case, Clock, Findings, LimitWarning
+from detectors.hours_limits import FAR_US, Moment, Stretch, earliest_us, excess, nearness
+from detectors.hours_timeline import Rest, Resting, Timeline, with_unknown
+from detectors.rules import Dated
+from detectors.rules.driving_time import ContinuousRule, HoursKind
+from detectors.violation import Grade, Violation, rfc3339
+
+
+class Stop(NamedTuple):
+    """A rest that was too short, and the one required."""
+
+    rest: Rest
+    required_us: int
+
+
+class Drive(NamedTuple):
+    """Driving between two rests, microseconds."""
+
+    begin_us: int
+    end_us: int
+    """Of the last driving in it."""
+    driven_us: int
+    rested_us: int | None
+    """The moment the rest that ended it was long enough; None while it goes on."""
+    kind: str | None
+    """Of the vehicle last driven."""
+    stops: tuple[Stop, ...]
+
+
+def drives(timeline: Timeline, rules: Dated[ContinuousRule], rest: Resting) -> list[Drive]:
+    """Cut the driving at each rest, or pair of rests, that is long enough."""
+    found: list[Drive] = []
+    first, has_first_part = 0, False
+    stops: list[Stop] = []
+    for each in timeline.rests(rest, _shortest_us(rules)):
+        following = timeline.pieces_before(each.begin_us)
+        if following == first:
+            continue
+        rule = rules.at(each.begin_us)
+        kind = timeline.pieces[following - 1].vehicle_kind
+        required_us = rule.rest_us(kind)
+        enough_us = min(required_us, _us(rule.split_second_s, required_us)) if has_first_part else required_us
+        length_us = each.end_us - each.begin_us
+        if length_us >= enough_us:
+            found.append(_drive(timeline, first, following, each.begin_us + enough_us, tuple(stops)))
+            first, has_first_part, stops = following, False, []
+        else:
+            stops.append(Stop(each, required_us))
+            has_first_part = has_first_part or length_us >= _us(rule.split_first_s, required_us)
+    if first < len(timeline.pieces):
+        found.append(_drive(timeline, first, len(timeline.pieces), None, tuple(stops)))
+    return found
+
+
+def judge_continuous(case: Case) -> Findings:
+    """Violations of the limit on continuous driving, and rests broken off in those drives."""
+    rules, rest, timeline = case.rules.continuous, case.rules.breaks, case.timeline
+    found = Findings()
+    every = drives(timeline, rules, rest)
+    passed = _passed(timeline, every, rules)
+    excused = passed
+    if passed and timeline.has_unknown:
+        excused = _passed(timeline, drives(timeline, rules, with_unknown(rest)), rules)
+    for drive in every:
+        moment = passed.get(drive)
+        warned = _nearness(timeline, drive, rules)
+        if warned and (moment is None or warned.at_us < moment.at_us):
+            found.warnings.append(_warning(case, drive, warned))
+        if moment:
+            found.violations.append(_violation(case, drive, moment, excused))
+            found.violations += _short_rests(case, drive, moment, excused)
+    _stand(case, every[-1] if every else None, found)
+    return found
+
+
+Passed = dict[Drive, Moment[ContinuousRule]]
+
+
+def _passed(timeline: Timeline, every: list[Drive], rules: Dated[ContinuousRule]) -> Passed:
+    """The drives that passed the limit, and when."""
+    moments = ((drive, excess(timeline, _stretch(drive), rules, lambda rule: rule.limit_us)) for drive in every)
+    return {drive: moment for drive, moment in moments if moment}
+
+
+def _nearness(timeline: Timeline, drive: Drive, rules: Dated[ContinuousRule]) -> Moment[ContinuousRule] | None:
+    # The end itself included: reached there, the warning is due there.
+    return nearness(timeline, _stretch(drive, beyond_us=1), rules, lambda rule: rule.warn_us)
+
+
+def _stretch(drive: Drive, beyond_us: int = 0) -> Stretch:
+    return Stretch(drive.begin_us, drive.begin_us, drive.end_us + beyond_us)
+
+
+def _drive(timeline: Timeline, first: int, following: int, rested_us: int | None, stops: tuple[Stop, ...]) -> Drive:
+    begin_us, last = timeline.pieces[first].begin_us, timeline.pieces[following - 1]
+    driven_us = timeline.driven_us(last.end_us) - timeline.driven_us(begin_us)
+    return Drive(begin_us, last.end_us, driven_us, rested_us, last.vehicle_kind, stops)
+
+
+def _stand(case: Case, latest: Drive | None, found: Findings) -> None:
+    """Where the line stands at its end."""
+    end_us = case.timeline.end_us
+    rule = case.rules.continuous.at(end_us)
+    current = latest if latest and latest.rested_us is None else None
+    driven_us = current.driven_us if current else 0
+    warned = current is not None and _nearness(case.timeline, current, case.rules.continuous) is not None
+    found.clocks[HoursKind.CONTINUOUS] = Clock(driven_us, rule.limit_us)
+    found.due_us.append(earliest_us(driven_us, end_us, rule.limit_us, rule.warn_us, warned=warned))
+
+
+def _violation(case: Case, drive: Drive, moment: Moment[ContinuousRule], excused: Passed) -> Violation:
+    rule, timeline = moment.rule, case.timeline
+    stands = any(drive.begin_us <= each.begin_us and each.end_us <= drive.end_us for each in excused)
+    first = timeline.pieces_before(drive.begin_us)
+    evidence: dict[str, str | int] = {
+        "driving_began_at": rfc3339(drive.begin_us),
+        "driving_pieces": timeline.pieces_before(drive.end_us) - first,
+    }
+    if rule.excuse:
+        evidence["may_be_excused"] = rule.excuse
+    return case.violation(
+        HoursKind.CONTINUOUS,
+        rule.valid_from.isoformat(),
+        rule.source,
+        "confirmed" if stands else "review",
+        (moment.at_us, drive.end_us),
+        rule.limit_us,
+        drive.driven_us,
+        _numbers(rule, drive.kind),
+        evidence,
+        moment.at_us,
+        drive.rested_us,
+        case.vehicles(drive.begin_us, drive.end_us),
+    )
+
+
+def _short_rests(case: Case, drive: Drive, moment: Moment[ContinuousRule], excused: Passed) -> list[Violation]:
+    found = []
+    for stop in drive.stops:
+        (begin_us, end_us), rule = stop.rest, case.rules.continuous.at(stop.rest.begin_us)
+        share = rule.attempt_share
+        resumed_us = case.timeline.next_driving_us(end_us)
+        if share is None or end_us - begin_us <= round(share * stop.required_us) or resumed_us is None:
+            continue
+        if resumed_us >= drive.end_us:
+            continue
+        stands = any(stop in each.stops for each in excused)
+        grade: Grade = "confirmed" if stands else "review"
+        proven_us = max(moment.at_us, resumed_us)
+        found.append(
+            case.violation(
+                HoursKind.SHORT_REST,
+                rule.valid_from.isoformat(),
+                rule.source,
+                grade,
+                (begin_us, end_us),
+                stop.required_us,
+                end_us - begin_us,
+                {**_numbers(rule, case.timeline.piece_at(begin_us).vehicle_kind), "attempt_share": share},
+                {"driving_began_at": rfc3339(drive.begin_us)},
+                proven_us,
+                proven_us,
+                case.vehicles(drive.begin_us, drive.end_us),
+            )
+        )
+    return found
+
+
+def _warning(case: Case, drive: Drive, moment: Moment[ContinuousRule]) -> LimitWarning:
+    timeline = case.timeline
+    return LimitWarning(
+        kind=HoursKind.CONTINUOUS.value,
+        rule=case.rule_name(HoursKind.CONTINUOUS, moment.rule.valid_from.isoformat()),
+        vehicle_id=case.vehicle_at(moment.at_us),
+        driver_id=case.line.driver_id,
+        at_us=moment.at_us,
+        counted_from_us=drive.begin_us,
+        limit_s=moment.rule.limit_s,
+        actual_s=(timeline.driven_us(moment.at_us) - timeline.driven_us(drive.begin_us)) / 1e6,
+    )
+
+
+def _numbers(rule: ContinuousRule, kind: str | None) -> dict[str, float]:
+    numbers = {"limit_s": rule.limit_s, "rest_s": rule.rest_us(kind) / 1e6}
+    if rule.split_first_s is not None and rule.split_second_s is not None:
+        numbers |= {"split_first_s": rule.split_first_s, "split_second_s": rule.split_second_s}
+    return numbers
+
+
+def _shortest_us(rules: Dated[ContinuousRule]) -> int:
+    """No shorter rest matters under any version."""
+    shortest_s = FAR_US / 1e6
+    for rule in rules.rules:
+        rest_s = min([rule.rest_s, *rule.rest_s_by_kind.values()])
+        parts_s = [each for each in (rule.split_first_s, rule.split_second_s) if each is not None]
+        shortest_s = min([shortest_s, rest_s * min(1.0, rule.attempt_share or 1.0), *parts_s])
+    return round(shortest_s * 1e6)
+
+
+def _us(seconds: float | None, otherwise_us: int) -> int:
+    return otherwise_us if seconds is None else round(seconds * 1e6)

@@ -1,0 +1,189 @@
+"""A driver's timeline: what was done when, across vehicles, and how much of it was driving."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+from detectors.activity import Activity
+
+
+class Interval(NamedTuple):
+    """What a driver did in one vehicle between two times (microseconds UTC)."""
+
+    begin_us: int
+    end_us: int
+    activity: Activity
+    vehicle_id: str | None = None
+    vehicle_kind: str | None = None
+
+
+class Line(NamedTuple):
+    """Whose hours: a driver, or a vehicle without a named one."""
+
+    driver_id: str | None
+    vehicle_id: str | None
+
+
+class Rest(NamedTuple):
+    """A stretch without anything but rest, between two others or at the end of the timeline."""
+
+    begin_us: int
+    end_us: int
+
+
+Resting = tuple[bool, ...]
+"""For each activity whether it counts as rest."""
+
+_STRENGTH = {
+    Activity.DRIVING: 6,
+    Activity.WORK: 5,
+    Activity.AVAILABLE: 4,
+    Activity.UNKNOWN: 3,
+    Activity.SLEEPER: 2,
+    Activity.REST: 1,
+    Activity.STOPPED: 0,
+}
+_STRENGTHS = tuple(_STRENGTH[activity] for activity in sorted(Activity))
+
+
+def resting(names: Iterable[str]) -> Resting:
+    """Rest is what bears one of these names."""
+    wanted = set(names)
+    return tuple(activity.name.lower() in wanted for activity in sorted(Activity))
+
+
+def with_unknown(rest: Resting) -> Resting:
+    """The same, and what is unknown is rest too: the reading that favours the driver."""
+    return tuple(each or activity == Activity.UNKNOWN for activity, each in enumerate(rest))
+
+
+def flatten(intervals: Sequence[Interval]) -> list[Interval]:
+    """Intervals of all a driver's vehicles as one sequence without overlap: driving wins, then work, then unknown.
+
+    What no vehicle knows of is absent; between two intervals the driver was away, which is rest. How a stretch was cut
+    into intervals, and their order, change nothing.
+    """
+    ordered = [each for each in intervals if each[1] > each[0]]
+    if any(each[1] > following[0] for each, following in pairwise(ordered)):
+        ordered = _without_overlap(ordered)
+    flat: list[Interval] = []
+    what, until_us = None, 0
+    for interval in ordered:
+        if interval[0] == until_us and interval[2:] == what:
+            flat[-1] = flat[-1]._replace(end_us=interval[1])
+        else:
+            flat.append(interval)
+            what = interval[2:]
+        until_us = interval[1]
+    return flat
+
+
+def _without_overlap(intervals: Sequence[Interval]) -> list[Interval]:
+    ordered = sorted(_joined(intervals), key=lambda each: (*each[:3], each.vehicle_id or ""))
+    edges = sorted({edge for each in ordered for edge in each[:2]})
+    flat: list[Interval] = []
+    active: list[Interval] = []
+    following = iter(ordered)
+    upcoming = next(following, None)
+    for begin_us, end_us in pairwise(edges):
+        active = [each for each in active if each.end_us > begin_us]
+        while upcoming is not None and upcoming.begin_us <= begin_us:
+            active.append(upcoming)
+            upcoming = next(following, None)
+        if active:
+            strongest = max(active, key=lambda each: _STRENGTHS[each.activity])
+            flat.append(strongest._replace(begin_us=begin_us, end_us=end_us))
+    return flat
+
+
+def _joined(intervals: Sequence[Interval]) -> list[Interval]:
+    """Intervals that say the same of one vehicle and touch are one: where two vehicles overlap, the older one wins."""
+    joined: list[Interval] = []
+    for each in sorted(
+        intervals, key=lambda each: (each.vehicle_id or "", each.vehicle_kind or "", each[2], *each[:2])
+    ):
+        if joined and joined[-1][2:] == each[2:] and joined[-1].end_us >= each.begin_us:
+            joined[-1] = joined[-1]._replace(end_us=max(joined[-1].end_us, each.end_us))
+        else:
+            joined.append(each)
+    return joined
+
+
+class Timeline:
+    """Intervals without overlap, and the driving in them."""
+
+    def __init__(self, intervals: Sequence[Interval]) -> None:
+        self.intervals = flatten(intervals)
+        self.pieces = [each for each in self.intervals if each[2] == Activity.DRIVING]
+        """The driving."""
+        self._begins_us = [each[0] for each in self.pieces]
+        self._driven_us = list(accumulate((each[1] - each[0] for each in self.pieces), initial=0))
+
+    @property
+    def begin_us(self) -> int:
+        """Where it begins."""
+        return self.intervals[0].begin_us
+
+    @property
+    def end_us(self) -> int:
+        """Where it ends."""
+        return self.intervals[-1].end_us
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether any of it is unknown."""
+        return any(each[2] == Activity.UNKNOWN for each in self.intervals)
+
+    def driven_us(self, time_us: int) -> int:
+        """How much driving there was before a time."""
+        number = bisect_left(self._begins_us, time_us)
+        if not number:
+            return 0
+        return self._driven_us[number] - max(0, self.pieces[number - 1].end_us - time_us)
+
+    def reached_us(self, driven_us: int) -> int | None:
+        """The first moment at which there was so much driving; None if there never was."""
+        number = bisect_left(self._driven_us, driven_us)
+        if number == 0 or number == len(self._driven_us):
+            return None if number else (self._begins_us[0] if self.pieces else None)
+        return self.pieces[number - 1].begin_us + driven_us - self._driven_us[number - 1]
+
+    def passed_us(self, driven_us: int) -> int | None:
+        """The moment from which there was more driving than that; None if there never was."""
+        number = bisect_right(self._driven_us, driven_us)
+        if number == len(self._driven_us):
+            return None
+        return self.pieces[number - 1].begin_us + driven_us - self._driven_us[number - 1]
+
+    def next_driving_us(self, time_us: int) -> int | None:
+        """The first moment of driving at a time or after it."""
+        number = self.pieces_before(time_us)
+        if number and self.pieces[number - 1].end_us > time_us:
+            return time_us
+        if number < len(self.pieces):
+            return self._begins_us[number]
+        return None
+
+    def pieces_before(self, time_us: int) -> int:
+        """How many pieces of driving begin before a time."""
+        return bisect_left(self._begins_us, time_us)
+
+    def piece_at(self, time_us: int) -> Interval:
+        """The driving at a moment, or the last before it."""
+        return self.pieces[max(0, bisect_right(self._begins_us, time_us) - 1)]
+
+    def rests(self, rest: Resting, at_least_us: int) -> list[Rest]:
+        """The rests of at least that length after the first thing that was none."""
+        found = []
+        busy_until_us = None
+        for begin_us, end_us, activity, _, _ in self.intervals:
+            if not rest[activity]:
+                if busy_until_us is not None and begin_us - busy_until_us >= at_least_us and begin_us > busy_until_us:
+                    found.append(Rest(busy_until_us, begin_us))
+                busy_until_us = end_us
+        if busy_until_us is not None and self.end_us - busy_until_us >= at_least_us and self.end_us > busy_until_us:
+            found.append(Rest(busy_until_us, self.end_us))
+        return found
