@@ -38,6 +38,6 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Fixed examples, so that a red build can be repeated; HYPOTHESIS_PROFILE=thorough looks for new ones.
-hypothesis.settings.register_profile("fixed", max_examples=150, derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("fixed", max_examples=100, derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("thorough", max_examples=3000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))

@@ -40,13 +40,16 @@ STEPS_S = ["0.000001", "1", "5", "10", "10.000001", "19.999999", "20", "30", "60
            "300", "300.000001", "301", "900"]  # fmt: skip
 SPEEDS_KMH = [None, 0.0, 2.999, 3.0, 19.0, 45.0, 70.0, 74.99, 75.0, 80.0, 80.001, 83.0, 84.99, 85.0, 92.5, 100.0, 115.0,
               115.01, 120.0, 124.99, 125.0, 131.0, 201.0]  # fmt: skip
+HURRY_STEPS_S = ["4", "5", "10", "10", "10.000001", "20"]
+HURRY_KMH = [5.0, 5.0, 5.0, 10.0, 12.5, 20.0, 3.0, 4.99, 1.0, 0.0, None]
+"""Above a limit; None is unknown."""
 LOST_M = 4_000.0
 """Stands for a silence of so many seconds in which the vehicle moved so many metres."""
 WAYS_M = [*[None] * 6, 0.0, 30.0, 199.5, 200.5, 299.5, 300.5, 5_000.0, 60_000.0, LOST_M, LOST_M]
 """None: as far as the speed before says."""
 DRIVERS = ["D1", "D1", "D1", "D2", None]
 TROUBLES: list[dict[str, Any]] = [
-    *[{}] * 12, {"valid": False}, {"satellites": 3}, {"hdop": 10.5}, {"lat": 0.0, "lon": 0.0}, {"valid": True}
+    *[{}] * 20, {"valid": False}, {"satellites": 3}, {"hdop": 10.5}, {"lat": 0.0, "lon": 0.0}, {"valid": True}
 ]  # fmt: skip
 ROADS_KMH = [*[math.nan] * 6, 60.0, 80.0, 120.0]
 TWINS = [*["none"] * 8, "alike", "faster", "unnamed", "flagged", "elsewhere"]
@@ -88,7 +91,7 @@ class _Row(NamedTuple):
 
 
 @st.composite
-def _stretches(draw: st.DrawFn) -> list[_Row]:
+def _anything(draw: st.DrawFn) -> list[_Row]:
     """Some fixes in a row that are alike in most."""
     step, speed = draw(st.sampled_from(STEPS_S)), draw(st.sampled_from(SPEEDS_KMH))
     driver, road = draw(st.sampled_from(DRIVERS)), draw(st.sampled_from(ROADS_KMH))
@@ -100,6 +103,19 @@ def _stretches(draw: st.DrawFn) -> list[_Row]:
 
 
 @st.composite
+def _hurry(draw: st.DrawFn) -> list[_Row]:
+    """Some fixes of one driver about the speeds at which speeding begins, pauses and ends."""
+    base, road = draw(st.sampled_from([75.0, 80.0, 120.0])), draw(st.sampled_from(ROADS_KMH))
+    differing = st.tuples(
+        st.sampled_from(HURRY_STEPS_S), st.sampled_from(HURRY_KMH), st.sampled_from(TROUBLES), st.sampled_from(TWINS)
+    )
+    return [
+        _Row(step, None if over is None else base + over, None, "D1", trouble, road, twin)
+        for step, over, trouble, twin in draw(st.lists(differing, min_size=3, max_size=12))
+    ]
+
+
+@st.composite
 def days(draw: st.DrawFn) -> Day:
     """Up to three vehicles whose fixes lie around the turn of the year."""
     sent: list[Sent] = []
@@ -107,7 +123,7 @@ def days(draw: st.DrawFn) -> Day:
     for vehicle_id in VEHICLES[: draw(st.integers(1, 3))]:
         time_us = NEW_YEAR_US - us(draw(st.sampled_from([0, 60, 300, 3600])))
         lat, before_kmh = HOME[0], 0.0
-        for row in (row for rows in draw(st.lists(_stretches(), max_size=12)) for row in rows):
+        for row in (row for rows in draw(st.lists(_anything() | _hurry(), max_size=10)) for row in rows):
             step_us = us(LOST_M if row.way_m == LOST_M else row.step_s)
             time_us += step_us
             metres = before_kmh / 3.6 * step_us / 1e6 if row.way_m is None else row.way_m

@@ -52,6 +52,16 @@ def test_distance_is_what_was_driven_between_first_and_last_over_fix() -> None:
     assert found["end"] == {"lat": sent[5].lat, "lon": sent[5].lon}
 
 
+def test_each_pause_is_counted_once_in_the_distance() -> None:
+    told = [f"00:{5 * number:02} {90 if number % 2 == 0 else 82} metres=100" for number in range(9)]
+    assert only(fixes(*told))["distance_m"] == pytest.approx(800, abs=0.01)
+
+
+def test_of_two_equal_excesses_the_first_names_the_limit() -> None:
+    sent = fixes("00:00 90", "00:10 90", "00:20 70", "00:30 70")
+    assert only(sent, Office(), [80.0, 80.0, 60.0, 60.0])["limit_kmh"] == 80.0
+
+
 def test_the_leg_to_the_first_over_fix_is_no_part_of_the_distance() -> None:
     sent = fixes(
         "00:00 70", "00:10 90 metres=250", "00:30 90 metres=300", "00:31 90 by=B metres=20", "00:51 90 by=B metres=310"
