@@ -70,4 +70,5 @@ def _row_key(batch: Columns, row: int, flags: int, drivers: Names) -> tuple[Any,
         hdop=None if np.isnan(hdop) else hdop,
         valid=None if valid < 0 else bool(valid),
     )
-    return precedence(fix, flags)
+    road = float(batch.limit_kmh[row])
+    return (*precedence(fix, flags), *_sortable(None if np.isnan(road) else road))

@@ -52,7 +52,7 @@ TROUBLES: list[dict[str, Any]] = [
     *[{}] * 20, {"valid": False}, {"satellites": 3}, {"hdop": 10.5}, {"lat": 0.0, "lon": 0.0}, {"valid": True}
 ]  # fmt: skip
 ROADS_KMH = [*[math.nan] * 6, 60.0, 80.0, 120.0]
-TWINS = [*["none"] * 8, "alike", "faster", "unnamed", "flagged", "elsewhere"]
+TWINS = [*["none"] * 8, "alike", "faster", "unnamed", "flagged", "elsewhere", "other road"]
 
 
 class Sent(NamedTuple):
@@ -131,7 +131,7 @@ def days(draw: st.DrawFn) -> Day:
             fix = Fix(vehicle_id, time_us, lat, HOME[1], row.speed_kmh, row.driver_id)._replace(**row.trouble)
             sent.append(Sent(fix, row.road_kmh))
             if row.twin != "none":
-                twins.append(Sent(_twin(fix, row.twin), row.road_kmh))
+                twins.append(Sent(_twin(fix, row.twin), 50.0 if row.twin == "other road" else row.road_kmh))
     order = sorted(range(len(sent)), key=lambda row: (sent[row].fix.time_us, sent[row].fix.vehicle_id))
     return Day([sent[row] for row in order], twins)
 
