@@ -7,6 +7,7 @@ docs/add-a-detector.md shows one from start to end. What every detector must kee
   However they are cut into calls, the violations that stand at the end are the same.
 - A row is unsettled when what the detector remembers after it does not follow from that row alone. Judging may begin
   at any settled row with nothing remembered: that is how state is rebuilt after a crash and how late fixes are judged.
+- A violation that starts at a settled fix follows from that fix and later ones alone.
 - What is remembered of a vehicle is bounded and can be forgotten at any time.
 """
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detectors.activity import Activity, ActivityChanges
-from detectors.checks import Check, flags_alone
+from detectors.checks import NEVER, Check, flags_alone
 from detectors.columns import Columns, Names
 from detectors.detector import Context, Factory
 from detectors.hours import HoursRules, Interval, Line, judge_hours
 from detectors.journeys import JourneyJudge
 from detectors.precedence import standing_rows
+from detectors.silence import Silences
 from detectors.violation import Violation
 
 
@@ -35,11 +36,14 @@ def judge_recording(
     hours: HoursRules,
     kinds: Mapping[str, str | None],
     hours_of_driver: Mapping[str, HoursRules] | None = None,
+    latest_us: int | None = None,
 ) -> RecordingJudgement:
     """Judge fixes in any order; their codes are those of the context's names.
 
     `kinds` gives the kind of each vehicle, which decides the rest, where it is known; `hours_of_driver` the rules of
-    drivers that other ones than `hours` apply to.
+    drivers that other ones than `hours` apply to. Whoever is silent at the end is so by the time of the newest fix
+    that passes the checks on one fix alone, or by `latest_us` if that is earlier: a recording does not say when it was
+    received, so its caller says which time nothing in it can be after.
     """
     vehicles, drivers, pack = context.vehicles, context.drivers, context.pack
     alone = flags_alone(columns, pack.checks, None)
@@ -48,6 +52,10 @@ def judge_recording(
     judge = JourneyJudge(context, factories)
     judgement = judge.advance(standing, alone[rows])
     violations = list(judgement.violations)
+    if "silence" in judge.kinds:
+        now_us = int(standing.time_us[alone[rows] == 0].max(initial=NEVER))
+        clock_us = now_us if latest_us is None else min(now_us, latest_us)
+        violations += Silences(context).open_at(judge.state, len(vehicles), clock_us)
     places = _Places(standing, judgement.flags)
     codes = {name: code for code, name in enumerate(vehicles.names)}
     for line, intervals in _lines(judgement.activity, judge, vehicles, drivers, kinds).items():

@@ -19,6 +19,7 @@ KIND_NAMES = {
     HoursKind.WEEKLY: "driving in a week",
     HoursKind.FORTNIGHT: "driving in two weeks",
     HoursKind.EXTENSION: "one long day too many",
+    "silence": "silence",
 }
 
 
@@ -41,6 +42,8 @@ def figures(violation: Violation) -> str:
         return f"{what.top_speed_kmh:.1f} km/h, limit {what.limit_kmh:g} ({what.limit_source}), +{what.excess_kmh:.1f}"
     if violation.kind == HoursKind.SHORT_REST:
         return f"{span(what.actual_s)} h of rest, required {span(what.limit_s)} h"
+    if violation.kind == "silence":
+        return f"nothing for {span(what.actual_s)} h, allowed {span(what.limit_s)} h"
     return f"{span(what.actual_s)} h driven, limit {span(what.limit_s)} h"
 
 

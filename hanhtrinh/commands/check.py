@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,7 @@ def check(
         detector_factories(),
         loaded.hours,
         {row.vehicle_id: row.kind for row in registry},
+        latest_us=time.time_ns() // 1000,
     )
     _print(judgement, loaded, as_json=as_json)
     _summarise(judgement, rejected, loaded, len(vehicle_names))
