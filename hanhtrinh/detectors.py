@@ -8,11 +8,12 @@ from typing import cast
 from detectors.columns import Names
 from detectors.detector import Context, Factory
 from detectors.limits import LimitBook
+from detectors.silence import SilenceDetector
 from detectors.speeding_detector import SpeedingDetector
 from hanhtrinh.rule_packs import LoadedPack
 
 GROUP = "hanhtrinh.detectors"
-OWN: tuple[Factory, ...] = (SpeedingDetector,)
+OWN: tuple[Factory, ...] = (SpeedingDetector, SilenceDetector)
 
 
 class DetectorError(Exception):

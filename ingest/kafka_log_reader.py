@@ -125,7 +125,10 @@ class KafkaLogReader:
     async def end_offsets(self) -> dict[int, int]:
         """See LogReader."""
         consumer = self._running()
-        ends = await consumer.end_offsets(list(consumer.assignment()))
+        try:
+            ends = await consumer.end_offsets(list(consumer.assignment()))
+        except KafkaError as error:
+            raise LogError(f"Kafka at {self._topic.bootstrap} does not tell its end: {error!r}") from error
         return {part.partition: end for part, end in ends.items()}
 
     async def close(self) -> None:

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from storage.connect import Connection
 
+_TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
+_TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"
+
 
 class Fenced(Exception):
     """Another worker moved a partition on: whatever was prepared for it must be thrown away and read again."""
@@ -27,6 +30,17 @@ class Step(NamedTuple):
     fixes: int = 0
     doubled: int = 0
     letters: int = 0
+    newest_us: int | None = None
+    """Time of the newest sound fix in it, its receipt where that is earlier."""
+
+
+class EventTimes(NamedTuple):
+    """How far the stream has come by the times of its fixes (microseconds)."""
+
+    stream_us: int | None
+    newest_us: dict[int, int]
+    """By partition; absent are those without a fix."""
+    silences_judged_us: dict[int, int | None]
 
 
 class Positions:
@@ -76,11 +90,38 @@ class Positions:
         await connection.execute(
             "UPDATE log_positions p SET next_offset = s.next, messages = p.messages + s.messages,"
             " ignored = p.ignored + s.ignored, fixes = p.fixes + s.fixes, doubled = p.doubled + s.doubled,"
-            " letters = p.letters + s.letters, updated_at = clock_timestamp()"
-            f" FROM unnest(%b::int[]{', %b::bigint[]' * 6})"
-            " AS s(partition, next, messages, ignored, fixes, doubled, letters)"
+            " letters = p.letters + s.letters, silences_judged_to = NULL, updated_at = clock_timestamp(),"
+            f" newest_event_at = greatest(p.newest_event_at, {_TIME.format('s.newest')})"
+            f" FROM unnest(%b::int[]{', %b::bigint[]' * 7})"
+            " AS s(partition, next, messages, ignored, fixes, doubled, letters, newest)"
             " WHERE p.log_id = %b AND p.partition = s.partition",
-            (*(list(columns[n]) for n in (0, 2, 3, 4, 5, 6, 7)), self.log_id),
+            (*(list(columns[n]) for n in (0, 2, 3, 4, 5, 6, 7, 8)), self.log_id),
+        )
+
+    async def event_times(self, connection: Connection) -> EventTimes:
+        """The event time of the stream, over all logs that were ever read, and of each partition of this one."""
+        cursor = await connection.execute(
+            f"SELECT log_id = %s, partition, {_TIME_US.format('newest_event_at')},"
+            f" {_TIME_US.format('silences_judged_to')} FROM log_positions",
+            (self.log_id,),
+        )
+        rows = await cursor.fetchall()
+        ours = [row[1:] for row in rows if row[0]]
+        return EventTimes(
+            max((row[2] for row in rows if row[2] is not None), default=None),
+            {partition: newest_us for partition, newest_us, _ in ours if newest_us is not None},
+            {partition: judged_us for partition, _, judged_us in ours},
+        )
+
+    async def silences_judged(self, connection: Connection, partitions: Sequence[int], event_us: int | None) -> None:
+        """Note in these partitions, held by the caller's transaction, that silences are judged up to an event time.
+
+        None: they must be judged again, because something has changed.
+        """
+        await connection.execute(
+            f"UPDATE log_positions SET silences_judged_to = {_TIME.format('%s::int8')}"
+            " WHERE log_id = %s AND partition = ANY(%s)",
+            (event_us, self.log_id, list(partitions)),
         )
 
     async def hold(self, connection: Connection, expected: dict[int, int]) -> None:

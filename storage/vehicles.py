@@ -27,6 +27,7 @@ class Anchor(NamedTuple):
     vehicle_id: str
     settled_us: int | None
     first_us: int
+    partition: int
 
     @property
     def since_us(self) -> int:
@@ -61,28 +62,43 @@ class VehicleStore:
     async def anchors(self, vehicle_ids: Sequence[str]) -> list[Anchor]:
         """The anchors of these vehicles; none for a vehicle without stored fixes."""
         cursor = await self._connection.execute(
-            f"SELECT vehicle_id, {_TIME_US.format('settled_at')}, {_TIME_US.format('first_at')}"
+            f"SELECT vehicle_id, {_TIME_US.format('settled_at')}, {_TIME_US.format('first_at')}, partition"
             " FROM vehicle_anchors WHERE vehicle_id = ANY(%s)",
             (list(vehicle_ids),),
         )
         return [Anchor(*row) for row in await cursor.fetchall()]
 
-    async def save_anchors(self, anchors: Sequence[Anchor]) -> None:
+    async def save_anchors(self, log_id: str, anchors: Sequence[Anchor]) -> None:
         """Move anchors on; `first_us` only ever moves back."""
         if not anchors:
             return
         await self._connection.execute(
-            "INSERT INTO vehicle_anchors AS v (vehicle_id, settled_at, first_at)"
-            f" SELECT n.vehicle_id, {_TIME.format('n.settled')}, {_TIME.format('n.first')}"
-            " FROM unnest(%b::text[], %b::int8[], %b::int8[]) AS n(vehicle_id, settled, first)"
+            "INSERT INTO vehicle_anchors AS v (vehicle_id, settled_at, first_at, log_id, partition)"
+            f" SELECT n.vehicle_id, {_TIME.format('n.settled')}, {_TIME.format('n.first')}, %b::text, n.partition"
+            " FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::int[]) AS n(vehicle_id, settled, first, partition)"
             " ON CONFLICT (vehicle_id) DO UPDATE SET settled_at = excluded.settled_at,"
-            " first_at = least(v.first_at, excluded.first_at)",
-            (
-                [anchor.vehicle_id for anchor in anchors],
-                [anchor.settled_us for anchor in anchors],
-                [anchor.first_us for anchor in anchors],
-            ),
+            " first_at = least(v.first_at, excluded.first_at), log_id = excluded.log_id,"
+            " partition = excluded.partition",
+            (log_id, *(list(column) for column in zip(*anchors, strict=True))),
         )
+
+    async def moved_at_last(
+        self, log_id: str, partitions: Sequence[int], after: str, limit: int, moving_kmh: float
+    ) -> tuple[list[str], str | None]:
+        """Of the next vehicles of these partitions by name, those that moved at their newest trusted fix.
+
+        Also the last name looked at, to go on after; None when there are no more.
+        """
+        cursor = await self._connection.execute(
+            "WITH a AS MATERIALIZED (SELECT vehicle_id, coalesce(settled_at, first_at) AS since FROM vehicle_anchors"
+            "  WHERE log_id = %s AND partition = ANY(%s) AND vehicle_id > %s ORDER BY vehicle_id LIMIT %s)"
+            " SELECT a.vehicle_id, coalesce(f.speed_kmh >= %s, false) FROM a LEFT JOIN LATERAL (SELECT speed_kmh"
+            "  FROM fixes WHERE vehicle_id = a.vehicle_id AND time >= a.since AND flags = 0"
+            "  ORDER BY time DESC LIMIT 1) f ON true ORDER BY a.vehicle_id",
+            (log_id, list(partitions), after, limit, moving_kmh),
+        )
+        rows = await cursor.fetchall()
+        return [name for name, moved in rows if moved], rows[-1][0] if len(rows) == limit else None
 
     async def save_marks(self, log_id: str, marks: Sequence[Mark]) -> None:
         """Widen the marks of vehicles whose past changed."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from detectors.fix import from_us
+from detectors.fix import from_us, to_us
 from detectors.hours import Line
 from detectors.rules.driving_time import HoursKind
 from detectors.violation import HoursFigures, SpeedingFigures, Violation
@@ -27,10 +27,10 @@ _BANDS = {"": 0, "5-10": 1, "10-20": 2, "20-35": 3, "over 35": 4}
 
 
 class Stretch(NamedTuple):
-    """Starts of violations in (after_us, to_us]; None is unbounded."""
+    """Starts of violations in [from_us, before_us); None is unbounded."""
 
-    after_us: int | None
-    to_us: int | None
+    from_us: int | None
+    before_us: int | None
 
 
 class StageCount(NamedTuple):
@@ -92,9 +92,21 @@ class ViolationStore:
                 (row["violation_id"],),
             )
             await self._revise(row, "withdrawn", why, row)
+        new = [each for each in judged if each.violation_id not in before]
+        old = [each for each in judged if each.violation_id in before]
+        return await self.record(old, received_us, why) + await self.succeed(gone, new, received_us, why)
+
+    async def succeed(
+        self,
+        gone: Sequence[dict[str, Any]],
+        violations: Sequence[Violation],
+        received_us: Callable[[Violation], int],
+        why: str,
+    ) -> list[StageCount]:
+        """Record violations of which some take the place of withdrawn ones: those name them and are not told again."""
         successors = []
-        for violation in judged:
-            replaced = [] if violation.violation_id in before else [row for row in gone if _overlap(row, violation)]
+        for violation in violations:
+            replaced = [row for row in gone if _overlap(row, violation)]
             names = tuple(sorted(row["violation_id"] for row in replaced))
             successors.append(replace(violation, supersedes=names) if names else violation)
             if replaced and not any(_is_graver(violation, row) for row in replaced):
@@ -112,7 +124,27 @@ class ViolationStore:
         whose = "driver_id = %s" if line.driver_id is not None else "driver_id IS NULL AND vehicle_id = %s"
         subject = line.driver_id if line.driver_id is not None else line.vehicle_id
         kinds = [kind.value for kind in HoursKind]
-        return await self._standing(f"kind = ANY(%s) AND {whose}", (kinds, subject), Stretch(since_us - 1, None))
+        return await self._standing(f"kind = ANY(%s) AND {whose}", (kinds, subject), Stretch(since_us, None))
+
+    async def standing_silences(self, vehicle_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The silences of these vehicles that stand open."""
+        return await self._standing(
+            "vehicle_id = ANY(%s) AND kind = 'silence' AND status = 'open'", (list(vehicle_ids),), Stretch(None, None)
+        )
+
+    async def withdrawn_silences(self, vehicle_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The latest silence of each of these vehicles, if it is withdrawn."""
+        cursor = await self._connection.execute(
+            f"SELECT {', '.join(_COLUMNS)} FROM (SELECT DISTINCT ON (vehicle_id) * FROM violations"
+            " WHERE vehicle_id = ANY(%s) AND kind = 'silence' ORDER BY vehicle_id, started_at DESC) v"
+            " WHERE status = 'withdrawn'",
+            (list(vehicle_ids),),
+        )
+        return [dict(zip(_COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
+
+    async def open_silences(self, vehicle_ids: Sequence[str]) -> dict[str, int]:
+        """Since when (microseconds) each of these vehicles is silent; absent are those that are not."""
+        return {row["vehicle_id"]: to_us(row["started_at"]) for row in await self.standing_silences(vehicle_ids)}
 
     async def operators(self, vehicle_ids: Sequence[str]) -> dict[str, str]:
         """The operator of each registered vehicle."""
@@ -125,9 +157,9 @@ class ViolationStore:
     async def _standing(self, where: str, subject: tuple[Any, ...], stretch: Stretch) -> list[dict[str, Any]]:
         cursor = await self._connection.execute(
             f"SELECT {', '.join(_COLUMNS)} FROM violations WHERE status <> 'withdrawn' AND {where}"
-            f" AND started_at > coalesce({_TIME.format('%s::int8')}, '-infinity')"
-            f" AND started_at <= coalesce({_TIME.format('%s::int8')}, 'infinity')",
-            (*subject, stretch.after_us, stretch.to_us),
+            f" AND started_at >= coalesce({_TIME.format('%s::int8')}, '-infinity')"
+            f" AND started_at < coalesce({_TIME.format('%s::int8')}, 'infinity')",
+            (*subject, stretch.from_us, stretch.before_us),
         )
         return [dict(zip(_COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
 
@@ -242,6 +274,10 @@ def _differs(old: dict[str, Any], new: dict[str, Any]) -> bool:
 
 
 def _overlap(row: dict[str, Any], violation: Violation) -> bool:
+    if row["kind"] != violation.kind or row["violation_id"] == violation.violation_id:
+        return False
+    if row["vehicle_id"] != violation.vehicle_id and row["driver_id"] != violation.driver_id:
+        return False
     return bool(row["started_at"] <= from_us(violation.ended_us) and row["ended_at"] >= from_us(violation.started_us))
 
 

@@ -20,6 +20,7 @@ from detectors.violation import Violation
 from hanhtrinh.worker.hours import HoursKeeper, touched_lines
 from hanhtrinh.worker.intake import Intake, letter_of
 from hanhtrinh.worker.roster import CLOCKS, Roster
+from hanhtrinh.worker.silence import SilenceKeeper
 from storage.activity import ActivityChange, ActivityStore
 from storage.connect import Connection
 from storage.fixes import FixRow, FixStore
@@ -56,6 +57,9 @@ class _Rows:
     doubled: list[int]
     lost: list[tuple[int, Fix]]
     """Row that stands in the batch's place of the loser's message, and the loser."""
+    partitions: Code
+    newest_us: dict[int, int]
+    """Of each partition, over all its fixes: what moves the event time of the stream."""
 
 
 class BatchProcessor:
@@ -63,13 +67,15 @@ class BatchProcessor:
 
     def __init__(
         self, connection: Connection, positions: Positions, pack: RulePack, roster: Roster, hours: HoursKeeper,
-        fixes: FixStore, activity: ActivityStore, vehicles: VehicleStore, violations: ViolationStore,
+        silences: SilenceKeeper, fixes: FixStore, activity: ActivityStore, vehicles: VehicleStore,
+        violations: ViolationStore,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._positions = positions
         self._pack = pack
         self._roster = roster
         self._hours = hours
+        self._silences = silences
         self._fixes = fixes
         self._activity = activity
         self._vehicles = vehicles
@@ -77,7 +83,7 @@ class BatchProcessor:
 
     async def know(self, codes: Code) -> None:
         """Load these vehicles if they are not known."""
-        await self._roster.load(codes, self._fixes, self._vehicles, self._activity)
+        await self._roster.load(codes, self._fixes, self._vehicles, self._activity, self._violations)
 
     async def process(self, intake: Intake) -> BatchResult:
         """Judge and commit. Fenced when another worker owns a partition by now; psycopg errors as they come."""
@@ -93,7 +99,10 @@ class BatchProcessor:
         roster = self._roster
         columns = columns_of(intake.fixes, roster.vehicles, roster.drivers)
         await self.know(np.unique(columns.vehicle))
-        flags = flags_alone(columns, self._pack.checks, np.array(intake.received_us, dtype=np.int64))
+        received_us = np.array(intake.received_us, dtype=np.int64)
+        flags = flags_alone(columns, self._pack.checks, received_us)
+        partitions, usable = intake.partitions(), flags == 0
+        newest_us = _newest(partitions[usable], np.minimum(columns.time_us, received_us)[usable])
         order, groups = same_moment(columns.vehicle, columns.time_us)
         doubled: list[int] = []
         lost: list[tuple[int, Fix]] = []
@@ -112,7 +121,7 @@ class BatchProcessor:
         order = order[~dropped]
         standing, flags = columns.take(order), flags[order]
         late = (flags == 0) & (standing.time_us <= roster.judge.state.seen_us[standing.vehicle])
-        return _Rows(order, standing, flags, late, doubled, lost)
+        return _Rows(order, standing, flags, late, doubled, lost, partitions[order], newest_us)
 
     def _judge(self, rows: _Rows) -> Judgement:
         """Judge what is in order; late rows keep the flags they earned alone until their past is judged again."""
@@ -139,13 +148,14 @@ class BatchProcessor:
         displaced = [(int(rows.order[known[n]]), loser) for n, loser in settled.replaced]
         letters = [*intake.letters, *(intake.conflict_letter(row, loser) for row, loser in lost + displaced)]
         await store_letters(self._connection, self._positions.log_id, letters)
-        await self._vehicles.save_anchors(roster.stored(columns.vehicle, columns.time_us, judgement.settled, sound))
+        anchors = roster.stored(columns.vehicle, columns.time_us, judgement.settled, sound, rows.partitions)
+        await self._vehicles.save_anchors(self._positions.log_id, anchors)
         changed = [known[n] for n in settled.added] + [known[n] for n, _ in settled.replaced]
         marks = self._marks(intake, rows, [row for row in changed if rows.late[row]])
         await self._vehicles.save_marks(self._positions.log_id, marks)
         stages = await self._judged(intake, rows, judgement)
         # A displaced fix was counted when it was stored: its row stays, its letter is new.
-        steps = intake.steps(doubled, letters, [row for row, _ in lost + displaced])
+        steps = intake.steps(doubled, letters, [row for row, _ in lost + displaced], rows.newest_us)
         await self._positions.advance(self._connection, steps)
         return BatchResult(
             messages=intake.messages,
@@ -169,7 +179,8 @@ class BatchProcessor:
         found = [
             replace(each, operator_id=roster.operators.get(each.vehicle_id or "")) for each in judgement.violations
         ]
-        stages = await self._violations.record(found, received_us, STREAM)
+        stages = await self._silences.spoken(rows.columns.vehicle, found, received_us)
+        stages += await self._violations.record(found, received_us, STREAM)
         return stages + await self._hours.follow(touched_lines(judgement.legs, roster), received_us, STREAM)
 
     def _marks(self, intake: Intake, rows: _Rows, changed: Sequence[int]) -> list[Mark]:
@@ -206,6 +217,10 @@ def _newest_receipt(intake: Intake) -> Callable[[Violation], int]:
         return by_vehicle.get(violation.vehicle_id or "") or max(intake.received_us)
 
     return received_us
+
+
+def _newest(partitions: Code, times_us: NDArray[np.int64]) -> dict[int, int]:
+    return {int(each): int(times_us[partitions == each].max()) for each in np.unique(partitions)}
 
 
 def _months(times_us: NDArray[np.int64]) -> set[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from detectors.fix import Fix, from_us
 from ingest.formats import FormatRegistry
@@ -32,8 +34,22 @@ class Intake:
     def messages(self) -> int:
         return sum(len(piece.records) for piece in self.slices)
 
-    def steps(self, doubled_rows: Sequence[int], letters: Sequence[DeadLetter], lost_rows: Sequence[int]) -> list[Step]:
-        """The bookkeeping of each partition, once it is known which fixes were doubled and which lost a conflict."""
+    def partitions(self) -> NDArray[np.int32]:
+        """The partition of each fix."""
+        of_message = np.array([partition for partition, _ in self.origins], dtype=np.int32)
+        return of_message[np.array(self.source, dtype=np.intp)]
+
+    def steps(
+        self,
+        doubled_rows: Sequence[int],
+        letters: Sequence[DeadLetter],
+        lost_rows: Sequence[int],
+        newest_us: Mapping[int, int],
+    ) -> list[Step]:
+        """The bookkeeping of each partition, once it is known which fixes were doubled and which lost a conflict.
+
+        `newest_us` is the time of the newest sound fix by partition.
+        """
         counts: dict[int, dict[str, int]] = {
             piece.partition: dict.fromkeys(("fixes", "doubled", "letters"), 0) for piece in self.slices
         }
@@ -54,6 +70,7 @@ class Intake:
                 next=piece.next,
                 messages=len(piece.records),
                 ignored=self.ignored.get(piece.partition, 0),
+                newest_us=newest_us.get(piece.partition),
                 **counts[piece.partition],
             )
             for piece in self.slices

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detectors.activity import Activity
-from detectors.checks import ALONE
+from detectors.checks import ALONE, NEVER
 from detectors.columns import Names, columns_of
 from detectors.detector import Factory
 from detectors.hours import Line
 from detectors.journeys import JourneyJudge, Judgement
 from detectors.limits import LimitBook
+from detectors.silence import Silences
+from detectors.violation import Violation
 from hanhtrinh.detectors import context_of
 from hanhtrinh.rule_packs import LoadedPack
 from hanhtrinh.worker.hours import HoursKeeper, TouchedLine
@@ -39,7 +41,8 @@ class _Judged:
 
     stored: list[StoredFix]
     judgement: Judgement
-    kinds: list[str]
+    judge: JourneyJudge
+    silences: Silences
     drivers: Names
     end_row: int | None
 
@@ -50,6 +53,15 @@ class _Judged:
     @property
     def end_us(self) -> int | None:
         return None if self.end_row is None else self.stored[self.end_row].fix.time_us
+
+    def violations(self) -> list[Violation]:
+        """Those that start in the stretch. One that starts with the fix that ends it follows from that fix on."""
+        end_us = self.end_us
+        return [each for each in self.judgement.violations if end_us is None or each.started_us < end_us]
+
+    def open_silences(self, clock_us: int) -> list[Violation]:
+        """The silence at the end of the data by a clock, if there is one."""
+        return [] if self.end_row is not None else self.silences.open_at(self.judge.state, 1, clock_us)
 
 
 class LateJudge:
@@ -76,13 +88,14 @@ class LateJudge:
         why = f"{mark.late_fixes} late fixes"
         async with self._connection.transaction():
             await self._positions.hold(self._connection, {mark.partition: position})
+            await self._positions.silences_judged(self._connection, [mark.partition], None)
             begin_us = await self._fixes.settled_before(mark.vehicle_id, mark.from_us)
             judged = await self._judge(mark, begin_us)
             await self._fixes.mark(mark.vehicle_id, _changed_flags(judged))
             stages = await self._violations_again(mark.vehicle_id, begin_us, judged, now_us, why)
             lines = await self._activity_again(mark.vehicle_id, begin_us, judged)
             stages += await self._hours.follow(lines, lambda _: now_us, why)
-            await self._move_anchor(mark.vehicle_id, begin_us, judged)
+            await self._move_anchor(mark.vehicle_id, mark.partition, begin_us, judged)
             await self._vehicles.clear_mark(mark.vehicle_id)
         return stages
 
@@ -101,7 +114,8 @@ class LateJudge:
         columns = columns_of([each.fix for each in stored], vehicles, drivers)
         known = self._roster.vehicles.code(mark.vehicle_id)
         limits.copy_from(self._roster.limits, known, 0)
-        judge = JourneyJudge(context_of(self._pack, vehicles, drivers, limits), self._detectors)
+        context = context_of(self._pack, vehicles, drivers, limits)
+        judge, silences = JourneyJudge(context, self._detectors), Silences(context)
         flags = np.array([each.flags for each in stored], dtype=np.int32)
         judgement = judge.advance(columns, flags & ALONE)
         was_settled = np.array([each.settled for each in stored], dtype=np.bool_)
@@ -109,20 +123,21 @@ class LateJudge:
         # The leg after the end decides whether an activity change stands there: it must have been read too.
         followed = bool(len(ends)) and np.any(judgement.flags[ends[0] + 1 :] == 0)
         if followed:
-            return _Judged(stored, judgement, judge.kinds, drivers, int(ends[0]))
-        return _Judged(stored, judgement, judge.kinds, drivers, None) if complete else None
+            return _Judged(stored, judgement, judge, silences, drivers, int(ends[0]))
+        return _Judged(stored, judgement, judge, silences, drivers, None) if complete else None
 
     async def _violations_again(
         self, vehicle_id: str, begin_us: int | None, judged: _Judged, now_us: int, why: str
     ) -> list[StageCount]:
         stretch = Stretch(begin_us, judged.end_us)
-        standing = await self._violations.standing_of_vehicle(vehicle_id, judged.kinds, stretch)
+        standing = await self._violations.standing_of_vehicle(vehicle_id, judged.judge.kinds, stretch)
         operator_id = self._roster.operators.get(vehicle_id)
-        again = [
-            replace(each, operator_id=operator_id)
-            for each in judged.judgement.violations
-            if judged.end_us is None or each.started_us <= judged.end_us
-        ]
+        found = judged.violations()
+        if any(row["kind"] == "silence" and row["status"] == "open" for row in standing):
+            # Only what the watch has opened already: whether the log is read far enough to open one is its to know.
+            clock_us = (await self._positions.event_times(self._connection)).stream_us
+            found += judged.open_silences(NEVER if clock_us is None else clock_us)
+        again = [replace(each, operator_id=operator_id) for each in found]
         return await self._violations.reconcile(standing, again, lambda _: now_us, why)
 
     async def _activity_again(self, vehicle_id: str, begin_us: int | None, judged: _Judged) -> list[TouchedLine]:
@@ -148,11 +163,12 @@ class LateJudge:
             for driver in sorted(drivers, key=lambda name: name or "")
         ]
 
-    async def _move_anchor(self, vehicle_id: str, begin_us: int | None, judged: _Judged) -> None:
+    async def _move_anchor(self, vehicle_id: str, partition: int, begin_us: int | None, judged: _Judged) -> None:
         """The anchor may lie on a fix that is settled no longer: move it back to where the stretch began."""
         if judged.stored:
             first_us = judged.stored[0].fix.time_us
-            await self._vehicles.save_anchors([Anchor(vehicle_id, begin_us, first_us)])
+            anchor = Anchor(vehicle_id, begin_us, first_us, partition)
+            await self._vehicles.save_anchors(self._positions.log_id, [anchor])
 
 
 def _changed_flags(judged: _Judged) -> Sequence[tuple[int, int, bool]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from detectors.columns import Names
 from detectors.detector import Factory
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.silence import Silences
 from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.metrics import WorkerMetrics
 from hanhtrinh.rule_packs import LoadedPack
@@ -30,6 +32,7 @@ from hanhtrinh.worker.hours import HoursKeeper
 from hanhtrinh.worker.intake import Intake, take_in
 from hanhtrinh.worker.late import LateJudge
 from hanhtrinh.worker.roster import Roster
+from hanhtrinh.worker.silence import SilenceKeeper, SilenceWatch
 from ingest.formats import FormatRegistry
 from ingest.log import AssignmentChanged, LoadPositions, LogReader
 from ingest.raw import LogIdentity, LogSlice
@@ -39,7 +42,7 @@ from storage.fixes import FixStore
 from storage.letters import store_letters
 from storage.positions import Fenced, Positions
 from storage.vehicles import Mark, VehicleStore
-from storage.violations import ViolationStore
+from storage.violations import StageCount, ViolationStore
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +80,7 @@ class _Session:
     batch: BatchProcessor
     late: LateJudge
     vehicles: VehicleStore
+    silences: SilenceWatch
     pending: dict[str, _Pending] = field(default_factory=dict)
 
 
@@ -177,10 +181,15 @@ class Worker:
         vehicles, violations = VehicleStore(connection), ViolationStore(connection)
         hours = HoursKeeper(roster, self._pack.hours, activity, fixes, violations)
         stores = (fixes, activity, vehicles, violations)
-        batch = BatchProcessor(connection, self._positions, pack, roster, hours, *stores)
+        keeper, silences = SilenceKeeper(roster, violations), Silences(context)
+        batch = BatchProcessor(connection, self._positions, pack, roster, hours, keeper, *stores)
         late = LateJudge(connection, self._positions, self._pack, self._detectors, roster, hours, *stores)
+        watch = SilenceWatch(
+            connection, self._positions, silences, pack.activity.moving_kmh, roster, vehicles, violations, batch.know,
+            self._reader.end_offsets,
+        )  # fmt: skip
         self._assignment_changed = True
-        return _Session(connection, roster, batch, late, vehicles)
+        return _Session(connection, roster, batch, late, vehicles, watch)
 
     async def _turn(self, session: _Session) -> None:
         wait_s = self._limits.max_wait_s if not session.pending else min(self._limits.max_wait_s, 0.05)
@@ -191,6 +200,8 @@ class Worker:
             if slices:
                 await self._process(session, slices)
             await self._rejudge_due(session, idle=not slices)
+            opened = await session.silences.look(self._next, session.pending.keys(), idle=not slices)
+            self._metrics.violations(_counted(opened))
         except Fenced as fenced:
             log.warning("another worker has moved on: %s", fenced)
             session.roster.forget()
@@ -249,7 +260,7 @@ class Worker:
         log.error("the database refuses a message: %s", error)
         async with session.connection.transaction():
             await store_letters(session.connection, self._positions.log_id, intake.letters)
-            await self._positions.advance(session.connection, intake.steps([], intake.letters, []))
+            await self._positions.advance(session.connection, intake.steps([], intake.letters, [], {}))
         for piece in slices:
             self._next[piece.partition] = piece.next
         self._metrics.dead_letters({"refused_by_database": len(intake.letters)})
@@ -293,20 +304,21 @@ class Worker:
         finally:
             session.roster.forget(code)
         del session.pending[mark.vehicle_id]
-        self._metrics.violations({(each.kind, each.stage): 1 for each in stages})
+        self._metrics.violations(_counted(stages))
 
     def _count(self, result: BatchResult, seconds: float) -> None:
         metrics = self._metrics
         metrics.batch(result.messages, result.fixes, result.late, result.doubled, seconds)
         metrics.dead_letters(result.letters)
-        stages: dict[tuple[str, str], int] = {}
-        for each in result.stages:
-            stages[each.kind, each.stage] = stages.get((each.kind, each.stage), 0) + 1
-        metrics.violations(stages)
+        metrics.violations(_counted(result.stages))
         sample = result.event_us[:: max(1, len(result.event_us) // 20)]
         metrics.event_to_store(((time.time_ns() // 1000 - sample) / 1e6).tolist())
         if self._on_batch is not None:
             self._on_batch(result)
+
+
+def _counted(stages: Sequence[StageCount]) -> dict[tuple[str, str], int]:
+    return Counter((each.kind, each.stage) for each in stages)
 
 
 def _halves(slices: Sequence[LogSlice]) -> list[list[LogSlice]]:

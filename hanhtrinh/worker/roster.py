@@ -14,6 +14,7 @@ from detectors.limits import LimitBook
 from storage.activity import ActivityStore
 from storage.fixes import FixStore, StoredFix
 from storage.vehicles import Anchor, VehicleStore
+from storage.violations import ViolationStore
 
 CLOCKS = Check.CLOCK | Check.ROLLOVER
 """A fix with a wrong clock says nothing about which fixes of its vehicle are new."""
@@ -33,7 +34,16 @@ class Roster:
         self.limits = limits
         self.kinds: dict[str, str | None] = {}
         self.operators: dict[str, str] = {}
-        self._loaded = np.zeros(0, dtype=np.bool_)
+        self.loaded = np.zeros(0, dtype=np.bool_)
+        """Whether the rows below, and the judge's, say how the vehicle stands."""
+        self.partition = np.zeros(0, dtype=np.int32)
+        """Where its messages come from."""
+        self.silent_us = np.zeros(0, dtype=np.int64)
+        """Since when its open silence lasts, as stored; NEVER when there is none."""
+        self.dropped: set[int] = set()
+        """Vehicles forgotten one by one, until somebody loads them again."""
+        self.generation = 0
+        """Rises when all are forgotten."""
         self.newest_us = np.zeros(0, dtype=np.int64)
         """Newest stored fix with a sound clock."""
         self.line_due_us = np.zeros(0, dtype=np.int64)
@@ -45,23 +55,33 @@ class Roster:
 
     def forget(self, codes: Code | None = None) -> None:
         """Forget these vehicles, or all: they are read from storage when they are met again."""
-        known = np.arange(len(self._loaded), dtype=np.int32) if codes is None else codes[codes < len(self._loaded)]
-        self._loaded[known] = False
+        if codes is None:
+            self.loaded[:] = False
+            self.generation += 1
+            self.dropped.clear()
+            return
+        known = codes[codes < len(self.loaded)]
+        self.loaded[known] = False
+        self.dropped.update(known.tolist())
 
     def knows(self, vehicle_id: str) -> bool:
         """Whether the vehicle is loaded."""
         code = self.vehicles.code(vehicle_id)
-        return code < len(self._loaded) and bool(self._loaded[code])
+        return code < len(self.loaded) and bool(self.loaded[code])
 
-    async def load(self, codes: Code, fixes: FixStore, vehicles: VehicleStore, activity: ActivityStore) -> None:
+    async def load(
+        self, codes: Code, fixes: FixStore, vehicles: VehicleStore, activity: ActivityStore, violations: ViolationStore
+    ) -> None:
         """Know these vehicles: registry, newest fix, and the judge's state rebuilt from stored fixes."""
         self._reserve()
-        missing = codes[~self._loaded[codes]]
+        missing = codes[~self.loaded[codes]]
         if not len(missing):
             return
         names = [self.vehicles.names[code] for code in missing.tolist()]
         self.judge.forget(missing)
-        for column in (self.newest_us, self.line_due_us, self.line_judged_us, self._anchor_us, self._settled_us):
+        for column in (
+            self.newest_us, self.silent_us, self.line_due_us, self.line_judged_us, self._anchor_us, self._settled_us,
+        ):  # fmt: skip
             column[missing] = NEVER
         self._first_us[missing] = np.iinfo(np.int64).max
         for known in await vehicles.registered(names):
@@ -72,12 +92,16 @@ class Roster:
         anchors = await vehicles.anchors(names)
         if anchors:
             await self._rebuild(anchors, fixes, activity)
-        self._loaded[missing] = True
+            for name, since_us in (await violations.open_silences(names)).items():
+                self.silent_us[self.vehicles.code(name)] = since_us
+        self.loaded[missing] = True
+        self.dropped.difference_update(missing.tolist())
 
     async def _rebuild(self, anchors: Sequence[Anchor], fixes: FixStore, activity: ActivityStore) -> None:
         for anchor in anchors:
             code = self.vehicles.code(anchor.vehicle_id)
             self._first_us[code] = anchor.first_us
+            self.partition[code] = anchor.partition
             if anchor.settled_us is not None:
                 self._anchor_us[code] = self._settled_us[code] = anchor.settled_us
         stored = await fixes.since([(anchor.vehicle_id, anchor.since_us) for anchor in anchors])
@@ -99,8 +123,11 @@ class Roster:
         settled = np.array([each.settled for each in stored], dtype=np.bool_)
         np.maximum.at(self._settled_us, columns.vehicle[settled], columns.time_us[settled])
 
-    def stored(self, codes: Code, times_us: NDArray[np.int64], settled: Bool, sound: Bool) -> list[Anchor]:
+    def stored(
+        self, codes: Code, times_us: NDArray[np.int64], settled: Bool, sound: Bool, partitions: Code
+    ) -> list[Anchor]:
         """Note fixes about to be stored; returns the anchors to save with them."""
+        self.partition[codes] = partitions
         np.maximum.at(self.newest_us, codes[sound], times_us[sound])
         np.maximum.at(self._settled_us, codes[settled], times_us[settled])
         before = self._first_us[codes].copy()
@@ -112,21 +139,26 @@ class Roster:
         touched = np.unique(codes[older | overdue])
         self._anchor_us[touched] = self._settled_us[touched]
         return [
-            Anchor(self.vehicles.names[code], None if anchor == NEVER else anchor, first)
-            for code, anchor, first in zip(
-                touched.tolist(), self._anchor_us[touched].tolist(), self._first_us[touched].tolist(), strict=True
+            Anchor(self.vehicles.names[code], None if anchor == NEVER else anchor, first, partition)
+            for code, anchor, first, partition in zip(
+                touched.tolist(),
+                self._anchor_us[touched].tolist(),
+                self._first_us[touched].tolist(),
+                self.partition[touched].tolist(),
+                strict=True,
             )
         ]
 
     def _reserve(self) -> None:
-        size, old = len(self.vehicles), len(self._loaded)
+        size, old = len(self.vehicles), len(self.loaded)
         self.judge.state.reserve(size)
         self.limits.reserve(size)
         if size <= old:
             return
         new = max(size, old + old // 2, 1024)
         for name in (
-            "_loaded", "newest_us", "line_due_us", "line_judged_us", "_first_us", "_anchor_us", "_settled_us",
+            "loaded", "partition", "silent_us", "newest_us", "line_due_us", "line_judged_us", "_first_us",
+            "_anchor_us", "_settled_us",
         ):  # fmt: skip
             column = getattr(self, name)
             grown = np.zeros(new, dtype=column.dtype)

@@ -122,22 +122,35 @@ CREATE TABLE violations (
     supersedes text[] NOT NULL DEFAULT '{}',
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     withdrawn_at timestamptz,
-    CHECK ((status = 'withdrawn') = (withdrawn_at IS NOT NULL))
+    -- An officer's: force majeure, a verified jam. The violation stands, with its reason.
+    excused_at timestamptz, excused_by text, excused_why text,
+    CHECK ((status = 'withdrawn') = (withdrawn_at IS NOT NULL)),
+    CHECK (num_nulls(excused_at, excused_by, excused_why) IN (0, 3))
 );
 CREATE INDEX violations_started ON violations (started_at);
 CREATE INDEX violations_vehicle ON violations (vehicle_id, started_at);
 CREATE INDEX violations_driver ON violations (driver_id, started_at);
+CREATE INDEX violations_silent ON violations (vehicle_id) WHERE kind = 'silence' AND status = 'open';
 
 CREATE TABLE violation_revisions (
     violation_id text NOT NULL REFERENCES violations,
     revision int NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    change text NOT NULL CHECK (change IN ('opened', 'closed', 'corrected', 'withdrawn', 'restored')),
+    change text NOT NULL CHECK (change IN
+        ('opened', 'closed', 'corrected', 'withdrawn', 'restored', 'excused', 'excuse withdrawn')),
     why text NOT NULL,
     before jsonb,
     after jsonb,
     PRIMARY KEY (violation_id, revision)
 );
+
+-- How often and how long each vehicle was silent while driving, by the local day on which the silence began. One that
+-- is still open counts with the time it is proven for.
+CREATE VIEW silence_days AS
+SELECT vehicle_id, (started_at AT TIME ZONE 'Asia/Ho_Chi_Minh')::date AS day, count(*) AS count,
+    sum(duration_s) AS seconds, count(excused_at) AS excused
+FROM violations WHERE kind = 'silence' AND status <> 'withdrawn'
+GROUP BY vehicle_id, day;
 
 -- The outbox: written with the violation, one row per violation and stage; the notifier does the rest.
 CREATE TABLE alerts (
@@ -199,6 +212,8 @@ CREATE TABLE log_positions (
     fixes bigint NOT NULL DEFAULT 0,
     doubled bigint NOT NULL DEFAULT 0,
     letters bigint NOT NULL DEFAULT 0,
+    newest_event_at timestamptz,          -- time of the newest sound fix, its receipt where that is earlier
+    silences_judged_to timestamptz,       -- event time up to which silences are judged; null: not since something changed
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (log_id, partition)
 );
@@ -207,8 +222,11 @@ CREATE TABLE log_positions (
 CREATE TABLE vehicle_anchors (
     vehicle_id text PRIMARY KEY,
     settled_at timestamptz,               -- time of a settled fix; null: read all
-    first_at timestamptz NOT NULL         -- no fix of the vehicle is older
+    first_at timestamptz NOT NULL,        -- no fix of the vehicle is older
+    log_id text NOT NULL,                 -- where its messages come from: whose worker must notice that they stop
+    partition int NOT NULL
 );
+CREATE INDEX vehicle_anchors_partition ON vehicle_anchors (log_id, partition, vehicle_id);
 
 -- Vehicles whose past changed: judged again from `from_time`.
 CREATE TABLE rejudge_marks (
