@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from detectors.fix import Fix, to_us
+from hanhtrinh.detectors import OWN
 from hanhtrinh.rule_packs import LoadedPack, load_pack
 from tests.scenario import HANOI, HOME, METRES_PER_DEGREE, Office, us
 
@@ -33,7 +34,7 @@ def _rules() -> LoadedPack:
     return replace(loaded, pack=replace(loaded.pack, speeding=(first, later)))
 
 
-OFFICE = Office(rules=_rules(), own_kmh={"A": 80.0}, classes={"C": "heavy"}, kinds={"B": "taxi"})
+OFFICE = Office(rules=_rules(), own_kmh={"A": 80.0}, classes={"C": "heavy"}, kinds={"B": "taxi"}, detectors=OWN)
 """A has a cap of its own, B is a taxi that no registry knows the class of, C is heavy."""
 
 STEPS_S = ["0.000001", "1", "5", "10", "10.000001", "19.999999", "20", "30", "60", "60.000001", "90", "90.000001",
@@ -116,6 +117,22 @@ def _hurry(draw: st.DrawFn) -> list[_Row]:
 
 
 @st.composite
+def _held(draw: st.DrawFn) -> list[_Row]:
+    """A tracker that repeats its position at speed, and sends the next one in the end."""
+    step, speed = draw(st.sampled_from(["5", "10", "20", "30"])), draw(st.sampled_from([20.0, 45.0, 75.0]))
+    held = [_Row(step, speed, 0.0, "D1", {}, math.nan, "none")] * draw(st.integers(2, 9))
+    return [*held, _Row(step, speed, draw(st.sampled_from(WAYS_M)), "D1", {}, math.nan, "none")]
+
+
+@st.composite
+def _lost(draw: st.DrawFn) -> list[_Row]:
+    """Driving, out of coverage, driving on, and a rest that may be long enough."""
+    drive = _Row("60", 45.0, None, "D1", {}, math.nan, "none")
+    silence, stop = drive._replace(way_m=LOST_M), drive._replace(speed_kmh=0.0, step_s=draw(st.sampled_from(STEPS_S)))
+    return [drive, silence, drive, *[drive] * draw(st.integers(0, 2)), stop, stop, stop]
+
+
+@st.composite
 def days(draw: st.DrawFn) -> Day:
     """Up to three vehicles whose fixes lie around the turn of the year."""
     sent: list[Sent] = []
@@ -123,7 +140,9 @@ def days(draw: st.DrawFn) -> Day:
     for vehicle_id in VEHICLES[: draw(st.integers(1, 3))]:
         time_us = NEW_YEAR_US - us(draw(st.sampled_from([0, 60, 300, 3600])))
         lat, before_kmh = HOME[0], 0.0
-        for row in (row for rows in draw(st.lists(_anything() | _hurry(), max_size=10)) for row in rows):
+        for row in (
+            row for rows in draw(st.lists(_anything() | _hurry() | _held() | _lost(), max_size=10)) for row in rows
+        ):
             step_us = us(LOST_M if row.way_m == LOST_M else row.step_s)
             time_us += step_us
             metres = before_kmh / 3.6 * step_us / 1e6 if row.way_m is None else row.way_m

@@ -17,14 +17,16 @@ import numpy as np
 from detectors.activity import Activity
 from detectors.checks import flags_alone
 from detectors.columns import Columns, Names, columns_of
+from detectors.detector import Factory
 from detectors.fix import Fix, to_us
 from detectors.hours import Interval
 from detectors.hours_rules import NO_RULE
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
 from detectors.recording import RecordingJudgement, judge_recording
+from detectors.speeding_detector import SpeedingDetector
 from detectors.violation import Violation
-from hanhtrinh.detectors import OWN, context_of
+from hanhtrinh.detectors import context_of
 from hanhtrinh.rule_packs import LoadedPack, load_pack
 
 HANOI = timezone(timedelta(hours=7))
@@ -197,6 +199,7 @@ class Office:
     own_kmh: Mapping[str, float] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
+    detectors: Sequence[Factory] = (SpeedingDetector,)
 
     def limits(self, vehicles: Names) -> LimitBook:
         """The limits of its vehicles."""
@@ -216,7 +219,7 @@ class Office:
     def judge_columns(self, columns: Columns, vehicles: Names, drivers: Names) -> RecordingJudgement:
         """Judge what a recording's reader made."""
         context = context_of(self.rules, vehicles, drivers, self.limits(vehicles))
-        return judge_recording(columns, context, OWN, self.rules.hours, self.kinds)
+        return judge_recording(columns, context, self.detectors, self.rules.hours, self.kinds)
 
 
 Change = tuple[str, int, str | None, Activity]
@@ -244,7 +247,7 @@ class Stream:
         self._office = office or Office()
         self._vehicles, self._drivers = Names(), Names()
         context = context_of(self._office.rules, self._vehicles, self._drivers, self._office.limits(self._vehicles))
-        self._judge = JourneyJudge(context, OWN)
+        self._judge = JourneyJudge(context, self._office.detectors)
         self._told = Told()
 
     def send(self, sent: Sequence[Fix], per_call: int = 1_000_000) -> Told:

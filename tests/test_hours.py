@@ -247,3 +247,14 @@ def test_the_version_in_force_when_the_limit_was_passed_judges(start: datetime, 
     story = day(drive(hours=4, minutes=30))
     (violation,) = Office(rules=RULES, given_kmh=100.0).judge(fixes_of(story, start)).violations
     assert (violation.rule.version, violation.evidence["law"]) == (version, law)
+
+
+@pytest.mark.xfail(strict=True, reason="the end is looked up in the vehicle in which the limit was passed")
+def test_it_ends_where_the_driver_was_not_where_the_first_car_stands() -> None:
+    story = day(drive(hours=4, minutes=1), away(minutes=5), drive(minutes=60, vehicle="CAR2"))
+    sent = [each._replace(lat=each.lat + 1) if each.vehicle_id == "CAR2" else each for each in fixes_of(story)]
+    (violation,) = [
+        each for each in Office(given_kmh=100.0).judge(sent).violations if each.kind == "continuous_driving"
+    ]
+    assert violation.to_wire()["evidence"]["vehicles"] == [CAR, "CAR2"]
+    assert violation.end == (sent[-1].lat, sent[-1].lon)
