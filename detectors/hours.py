@@ -94,7 +94,8 @@ def _complete_rest_us(timeline: Timeline, rules: HoursRules, to_us: int) -> int 
     rest = tuple(each and daily for each, daily in zip(rules.breaks, rules.daily_rests, strict=True))
     if not rules.days_between_rests:
         rest = rules.breaks
-    for each in reversed(timeline.rests(rest, 0)):
+    least_us = min(rule.rest_us for rule in rules.daily.rules) if rules.days_between_rests else 0
+    for each in reversed(timeline.rests(rest, least_us)):
         before = timeline.pieces_before(each.begin_us)
         if not before:
             return None

@@ -67,7 +67,10 @@ def judge_continuous(case: Case) -> Findings:
     excused = passed
     if passed and timeline.has_unknown:
         excused = _passed(timeline, drives(timeline, rules, with_unknown(rest)), rules)
+    least_us = _least_us(rules)
     for drive in every:
+        if drive.driven_us < least_us:
+            continue
         moment = passed.get(drive)
         warned = _nearness(timeline, drive, rules)
         if warned and (moment is None or warned.at_us < moment.at_us):
@@ -84,8 +87,15 @@ Passed = dict[Drive, Moment[ContinuousRule]]
 
 def _passed(timeline: Timeline, every: list[Drive], rules: Dated[ContinuousRule]) -> Passed:
     """The drives that passed the limit, and when."""
-    moments = ((drive, excess(timeline, _stretch(drive), rules, lambda rule: rule.limit_us)) for drive in every)
+    least_us = _least_us(rules)
+    long = [drive for drive in every if drive.driven_us >= least_us]
+    moments = ((drive, excess(timeline, _stretch(drive), rules, lambda rule: rule.limit_us)) for drive in long)
     return {drive: moment for drive, moment in moments if moment}
+
+
+def _least_us(rules: Dated[ContinuousRule]) -> int:
+    """With less driving there is nothing to say under any version."""
+    return min(rule.limit_us if rule.warn_us is None else rule.warn_us for rule in rules.rules)
 
 
 def _nearness(timeline: Timeline, drive: Drive, rules: Dated[ContinuousRule]) -> Moment[ContinuousRule] | None:
@@ -98,9 +108,9 @@ def _stretch(drive: Drive, beyond_us: int = 0) -> Stretch:
 
 
 def _drive(timeline: Timeline, first: int, following: int, rested_us: int | None, stops: tuple[Stop, ...]) -> Drive:
-    begin_us, last = timeline.pieces[first].begin_us, timeline.pieces[following - 1]
-    driven_us = timeline.driven_us(last.end_us) - timeline.driven_us(begin_us)
-    return Drive(begin_us, last.end_us, driven_us, rested_us, last.vehicle_kind, stops)
+    last = timeline.pieces[following - 1]
+    driven_us = timeline.driven_in_us(first, following)
+    return Drive(timeline.pieces[first].begin_us, last.end_us, driven_us, rested_us, last.vehicle_kind, stops)
 
 
 def _stand(case: Case, latest: Drive | None, found: Findings) -> None:

@@ -66,19 +66,28 @@ def flatten(intervals: Sequence[Interval]) -> list[Interval]:
     What no vehicle knows of is absent; between two intervals the driver was away, which is rest. How a stretch was cut
     into intervals, and their order, change nothing.
     """
-    ordered = [each for each in intervals if each[1] > each[0]]
-    if any(each[1] > following[0] for each, following in pairwise(ordered)):
-        ordered = _without_overlap(ordered)
-    flat: list[Interval] = []
-    what, until_us = None, 0
-    for interval in ordered:
-        if interval[0] == until_us and interval[2:] == what:
-            flat[-1] = flat[-1]._replace(end_us=interval[1])
-        else:
-            flat.append(interval)
-            what = interval[2:]
-        until_us = interval[1]
+    flat = _merged(intervals)
+    if any(after[0] < before[1] for before, after in pairwise(flat)):
+        flat = _merged(_without_overlap(flat))
     return flat
+
+
+def _merged(intervals: Sequence[Interval]) -> list[Interval]:
+    """Neighbours that touch and say the same are one; what has no length is gone."""
+    merged: list[Interval] = []
+    what: tuple[object, ...] = ()
+    until_us = 0
+    for interval in intervals:
+        begin_us, end_us, says = interval[0], interval[1], interval[2:]
+        if end_us <= begin_us:
+            continue
+        if begin_us == until_us and says == what:
+            merged[-1] = merged[-1]._replace(end_us=end_us)
+        else:
+            merged.append(interval)
+            what = says
+        until_us = end_us
+    return merged
 
 
 def _without_overlap(intervals: Sequence[Interval]) -> list[Interval]:
@@ -157,6 +166,10 @@ class Timeline:
         if number == len(self._driven_us):
             return None
         return self.pieces[number - 1].begin_us + driven_us - self._driven_us[number - 1]
+
+    def driven_in_us(self, first: int, following: int) -> int:
+        """How much driving there was in the pieces from one to before another."""
+        return self._driven_us[following] - self._driven_us[first]
 
     def next_driving_us(self, time_us: int) -> int | None:
         """The first moment of driving at a time or after it."""

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 COMMANDS = {
     "run": "Everything in one process: broker, log, database, judge and alerts; add --demo for a simulated fleet.",
     "check": "Judge recordings offline, without any server.",
-    "hours": "Judge drivers' hours from recordings offline.",
+    "hours": "Judge drivers' hours from a file of timelines, without any server.",
     "bridge": "Carry MQTT messages into the log.",
     "work": "Take messages from the log, judge them and store everything.",
     "notify": "Send waiting alerts to their channels.",
@@ -37,6 +37,7 @@ EXPECTED_ERRORS = frozenset(
         ("storage", "DatabaseError"),
         ("psycopg", "OperationalError"),
         ("hanhtrinh", "RulePackError"),
+        ("hanhtrinh", "TimelineError"),
         ("storage", "RegistryError"),
         ("storage", "WrongLog"),
         ("hanhtrinh", "DetectorError"),
