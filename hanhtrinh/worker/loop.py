@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import psycopg
@@ -31,6 +31,7 @@ from hanhtrinh.worker.batch import BatchProcessor, BatchResult, refused_letters
 from hanhtrinh.worker.hours import HoursKeeper
 from hanhtrinh.worker.intake import Intake, take_in
 from hanhtrinh.worker.late import LateJudge
+from hanhtrinh.worker.pending import PendingMarks
 from hanhtrinh.worker.roster import Roster
 from hanhtrinh.worker.silence import SilenceKeeper, SilenceWatch
 from ingest.formats import FormatRegistry
@@ -51,8 +52,6 @@ MakeReader = Callable[[LoadPositions, AssignmentChanged], LogReader]
 OnBatch = Callable[[BatchResult], None]
 
 _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-_MARK_OLD_S = 8.0
-"""A vehicle whose late fixes do not stop is judged again after so long all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +64,6 @@ class WorkerLimits:
 
 
 @dataclass(slots=True)
-class _Pending:
-    mark: Mark
-    first_seen_s: float
-    last_seen_s: float
-
-
-@dataclass(slots=True)
 class _Session:
     """What lives as long as one database connection."""
 
@@ -81,7 +73,7 @@ class _Session:
     late: LateJudge
     vehicles: VehicleStore
     silences: SilenceWatch
-    pending: dict[str, _Pending] = field(default_factory=dict)
+    pending: PendingMarks
 
 
 class Worker:
@@ -189,10 +181,11 @@ class Worker:
             self._reader.end_offsets,
         )  # fmt: skip
         self._assignment_changed = True
-        return _Session(connection, roster, batch, late, vehicles, watch)
+        pending = PendingMarks(self._limits.late_settle_s)
+        return _Session(connection, roster, batch, late, vehicles, watch, pending)
 
     async def _turn(self, session: _Session) -> None:
-        wait_s = self._limits.max_wait_s if not session.pending else min(self._limits.max_wait_s, 0.05)
+        wait_s = self._limits.max_wait_s if not len(session.pending) else min(self._limits.max_wait_s, 0.05)
         slices = await self._reader.fetch(self._limits.max_messages, wait_s)
         if self._assignment_changed:
             await self._take_over(session)
@@ -200,7 +193,7 @@ class Worker:
             if slices:
                 await self._process(session, slices)
             await self._rejudge_due(session, idle=not slices)
-            opened = await session.silences.look(self._next, session.pending.keys(), idle=not slices)
+            opened = await session.silences.look(self._next, session.pending.vehicle_ids, idle=not slices)
             self._metrics.violations(_counted(opened))
         except Fenced as fenced:
             log.warning("another worker has moved on: %s", fenced)
@@ -215,9 +208,8 @@ class Worker:
         partitions = sorted(self._assignment)
         session.roster.forget()
         self._next = await self._positions.load(session.connection, partitions)
-        now_s = time.monotonic()
         marks = await session.vehicles.marks(self._positions.log_id, partitions)
-        session.pending = {mark.vehicle_id: _Pending(mark, now_s, now_s) for mark in marks}
+        session.pending.replace(marks)
         log.info("assigned partitions=%s positions=%s marks=%d", partitions, self._next, len(marks))
 
     async def _process(self, session: _Session, slices: Sequence[LogSlice]) -> None:
@@ -236,17 +228,17 @@ class Worker:
         for piece in slices:
             self._next[piece.partition] = piece.next
         self._committed_s = time.monotonic()
-        self._note_marks(session, result.marks)
+        session.pending.add(result.marks)
         self._count(result, time.perf_counter() - began_s)
 
     async def _catch_up(self, session: _Session, intake: Intake) -> None:
         """Judge marked vehicles again before they are rebuilt: a rebuilt one knows its late fixes already, and the
         stream would tell people as new what the re-judge recognises as told."""
-        if not session.pending:
+        if not len(session.pending):
             return
-        for vehicle_id in sorted({fix.vehicle_id for fix in intake.fixes} & session.pending.keys()):
+        for vehicle_id in sorted({fix.vehicle_id for fix in intake.fixes}.intersection(session.pending.vehicle_ids)):
             if not session.roster.knows(vehicle_id):
-                await self._rejudge(session, session.pending[vehicle_id].mark)
+                await self._rejudge(session, session.pending.mark_of(vehicle_id))
 
     async def _isolate(self, session: _Session, slices: Sequence[LogSlice], error: Exception) -> None:
         """Halve until the message that the database refuses is alone; it becomes a dead letter."""
@@ -265,28 +257,9 @@ class Worker:
             self._next[piece.partition] = piece.next
         self._metrics.dead_letters({"refused_by_database": len(intake.letters)})
 
-    def _note_marks(self, session: _Session, marks: Sequence[Mark]) -> None:
-        now_s = time.monotonic()
-        for mark in marks:
-            old = session.pending.get(mark.vehicle_id)
-            if old is None:
-                session.pending[mark.vehicle_id] = _Pending(mark, now_s, now_s)
-                continue
-            old.last_seen_s = now_s
-            old.mark = mark._replace(
-                from_us=min(mark.from_us, old.mark.from_us),
-                to_us=max(mark.to_us, old.mark.to_us),
-                late_fixes=mark.late_fixes + old.mark.late_fixes,
-            )
-
     async def _rejudge_due(self, session: _Session, *, idle: bool) -> None:
         """Vehicles whose late fixes have stopped coming, or have come for long enough."""
-        now_s = time.monotonic()
-        due = [
-            pending.mark
-            for pending in session.pending.values()
-            if now_s - pending.last_seen_s >= self._limits.late_settle_s or now_s - pending.first_seen_s >= _MARK_OLD_S
-        ]
+        due = session.pending.due()
         if not due:
             return
         began_s = time.perf_counter()
@@ -303,7 +276,7 @@ class Worker:
             stages = await session.late.rejudge(mark, self._next[mark.partition], time.time_ns() // 1000)
         finally:
             session.roster.forget(code)
-        del session.pending[mark.vehicle_id]
+        session.pending.done(mark.vehicle_id)
         self._metrics.violations(_counted(stages))
 
     def _count(self, result: BatchResult, seconds: float) -> None:
