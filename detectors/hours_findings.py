@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from detectors.hours_rules import HoursRules
-from detectors.hours_timeline import Line, Timeline
+from detectors.hours_timeline import Interval, Line, Timeline
 from detectors.rules.driving_time import HoursKind
-from detectors.violation import Grade, HoursFigures, RuleName, Violation, rfc3339
+from detectors.violation import Grade, HoursFigures, RuleName, Violation, Whereabouts, rfc3339
 
 
 class Clock(NamedTuple):
@@ -93,6 +93,11 @@ class Case:
         """The vehicle driven at a moment, or last before it."""
         return self.line.vehicle_id or self.timeline.piece_at(time_us).vehicle_id
 
+    def whereabouts(self, time_us: int, piece: Interval) -> Whereabouts:
+        """Where the driver of this piece was at a moment from its beginning on: a vehicle left behind goes its own
+        ways, and what it does there is not part of this line."""
+        return Whereabouts(self.line.vehicle_id or piece.vehicle_id or "", min(time_us, piece.end_us))
+
     def vehicles(self, begin_us: int, end_us: int) -> list[str]:
         """The vehicles driven between two times."""
         first = self.timeline.pieces_before(begin_us + 1) - 1
@@ -133,4 +138,8 @@ class Case:
             evidence={**evidence, "vehicles": list(vehicles), "law": source},
             proven_us=proven_us,
             closed_us=closed_us,
+            ends=(
+                self.whereabouts(started_us, self.timeline.piece_at(started_us)),
+                self.whereabouts(ended_us, self.timeline.piece_at(ended_us - 1)),
+            ),
         )

@@ -61,11 +61,9 @@ def judge_recording(
     for line, intervals in _lines(judgement.activity, judge, vehicles, drivers, kinds).items():
         rules = (hours_of_driver or {}).get(line.driver_id or "", hours)
         for violation in judge_hours(line, intervals, rules).violations:
-            assert violation.vehicle_id is not None
-            code = codes[violation.vehicle_id]
-            violations.append(
-                replace(violation, start=places.at(code, violation.started_us), end=places.at(code, violation.ended_us))
-            )
+            assert violation.ends is not None
+            start, end = (places.at(codes[vehicle_id], time_us) for vehicle_id, time_us in violation.ends)
+            violations.append(replace(violation, start=start, end=end))
     violations.sort(key=lambda each: (each.vehicle_id or "", each.started_us, each.kind))
     flagged = {check.name.lower(): int(np.count_nonzero(judgement.flags & check)) for check in Check if check.name}
     return RecordingJudgement(violations, len(rows), len(columns) - len(rows) - conflicts, conflicts, flagged)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from detectors.fix import from_us
 from detectors.rules import Band
@@ -60,6 +60,13 @@ class HoursFigures:
     actual_s: float
 
 
+class Whereabouts(NamedTuple):
+    """A vehicle at a moment (microseconds UTC), to be looked up in its fixes."""
+
+    vehicle_id: str
+    time_us: int
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """A judged episode with its evidence. Times are microseconds since 1970 UTC; places are (lat, lon)."""
@@ -85,6 +92,8 @@ class Violation:
     """Time of the fix that ended it; None while it is open."""
     operator_id: str | None = None
     supersedes: Sequence[str] = field(default=())
+    ends: tuple[Whereabouts, Whereabouts] | None = None
+    """Of driving time: where `start` and `end` are found. Not on the wire."""
 
     @property
     def violation_id(self) -> str:

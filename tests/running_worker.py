@@ -121,8 +121,10 @@ class WorkerRig:
 
     async def is_sound(self) -> None:
         """Fails unless every invariant holds and the offline judge agrees."""
-        assert await broken_invariants(self.connection) == []
-        assert await offline_differences(self.connection, self.pack) == ""
+        broken = await broken_invariants(self.connection)
+        assert not broken, broken
+        differences = await offline_differences(self.connection, self.pack)
+        assert not differences, differences
 
 
 class RigMaker(Protocol):

@@ -249,7 +249,6 @@ def test_the_version_in_force_when_the_limit_was_passed_judges(start: datetime, 
     assert (violation.rule.version, violation.evidence["law"]) == (version, law)
 
 
-@pytest.mark.xfail(strict=True, reason="the end is looked up in the vehicle in which the limit was passed")
 def test_it_ends_where_the_driver_was_not_where_the_first_car_stands() -> None:
     story = day(drive(hours=4, minutes=1), away(minutes=5), drive(minutes=60, vehicle="CAR2"))
     sent = [each._replace(lat=each.lat + 1) if each.vehicle_id == "CAR2" else each for each in fixes_of(story)]
@@ -258,3 +257,11 @@ def test_it_ends_where_the_driver_was_not_where_the_first_car_stands() -> None:
     ]
     assert violation.to_wire()["evidence"]["vehicles"] == [CAR, "CAR2"]
     assert violation.end == (sent[-1].lat, sent[-1].lon)
+
+
+def test_it_begins_and_ends_where_the_vehicle_was() -> None:
+    sent = fixes_of(day(drive(hours=4, minutes=30), stop(minutes=20)))
+    (violation,) = Office(given_kmh=100.0).judge(sent).violations
+    places = {fix.time_us: (fix.lat, fix.lon) for fix in sent}
+    assert (violation.start, violation.end) == (places[violation.started_us], places[violation.ended_us])
+    assert violation.start != violation.end

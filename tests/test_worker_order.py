@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from detectors.fix import Fix
+from detectors.fix import Fix, to_us
+from hanhtrinh.rule_packs import load_pack
 from ingest.raw import RawMessage
 from ingest.simulator import Fleet, Network
 from tests.running_worker import RigMaker, WorkerRig, make_rig, message
@@ -17,6 +18,8 @@ from tests.table_state import TableState, table_state
 
 __all__ = ["make_rig"]
 
+BEGIN_US = to_us(datetime(2026, 3, 4, 1, tzinfo=UTC))
+DRIVERS = ("D1", "D2", "D3", None)
 ROUGH = Network(doubled=0.0, delayed=0.0, dead_zones=0.2)
 
 
@@ -53,11 +56,61 @@ def shuffled(fixes: Iterable[Fix], rng: random.Random) -> Iterator[RawMessage]:
         yield message(*queue)
 
 
+TURNS = load_pack("vn", ["continuous_driving.limit_s=900", "continuous_driving.rest_s=120"])
+"""Short enough for a journey of an hour to have several drives."""
+
+
+def hostile_journeys(rng: random.Random) -> list[Fix]:
+    """Vehicles that stay about their limit and do all that ends, splits or joins episodes, drives and holds."""
+    fixes = []
+    for vehicle in range(12):
+        time_us, lat, driver_id = BEGIN_US + vehicle * 1_000, 21.0, rng.choice(DRIVERS)
+        for _ in range(100):
+            speed_kmh = rng.choice((0.0, 2.9, 40.0, 79.0, 80.0, 82.0, 84.9, 85.0, 86.0, 92.0, 101.0, None))
+            fix = Fix(f"V{vehicle}", time_us, round(lat, 6), 105.8, speed_kmh, driver_id, satellites=9)
+            luck = rng.random()
+            if luck < 0.03:
+                fix = fix._replace(lat=round(lat + 0.5, 6))
+            elif luck < 0.06:
+                fix = fix._replace(valid=False, satellites=2)
+            elif luck < 0.09:
+                driver_id = rng.choice(DRIVERS)
+            fixes.append(fix)
+            gap_s = rng.choice((5, 10, 10, 10, 10, 20, 30, 60, 90, 91, 301))
+            time_us += gap_s * 1_000_000
+            lat += 0.0 if rng.random() < 0.1 else (speed_kmh or 30.0) * gap_s / 3600 / 111.2
+    return fixes
+
+
 async def orderly(rig: WorkerRig, fixes: Iterable[Fix]) -> TableState:
     await rig.append(message(fix) for fix in sorted(fixes, key=lambda fix: fix.time_us))
     await rig.work_off()
     await rig.is_sound()
     return await table_state(rig.connection)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_late_fixes_end_split_or_join_ends_as_it_would_have_in_order(
+    make_rig: RigMaker, seed: int
+) -> None:
+    rng = random.Random(seed)
+    fixes = with_conflicts(hostile_journeys(rng), rng)
+    undisturbed, disturbed = await make_rig(pack=TURNS), await make_rig(pack=TURNS)
+    expected = await orderly(undisturbed, fixes)
+    for piece in in_pieces(list(shuffled(fixes, rng)), rng):
+        await disturbed.append(piece)
+        await disturbed.work_off(batch_max_messages=rng.choice((10, 100, 5_000)))
+    await disturbed.is_sound()
+    assert expected.differences(await table_state(disturbed.connection), alerts=False) == ""
+    assert {row["kind"] for row in expected.violations} >= {"speeding", "continuous_driving"}
+
+
+def in_pieces(messages: list[RawMessage], rng: random.Random) -> Iterator[list[RawMessage]]:
+    """Each worked off by a worker of its own."""
+    while messages:
+        size = rng.choice((20, 100, 400))
+        yield messages[:size]
+        messages = messages[size:]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -136,7 +136,7 @@ class HoursKeeper:
 
     async def _placed(self, violations: Sequence[Violation]) -> list[Violation]:
         """With the places of start and end, and the operator."""
-        moments = [(each.vehicle_id or "", us) for each in violations for us in (each.started_us, each.ended_us)]
+        moments = [end for each in violations for end in each.ends or ()]
         places = await self._fixes.places(moments) if moments else []
         return [
             replace(
