@@ -69,6 +69,21 @@ async def test_late_fixes_end_in_what_they_would_have_been_in_time(make_rig: Rig
     assert expected.differences(await table_state(behind.connection), alerts=False) == ""
 
 
+async def test_a_late_fix_may_split_an_episode_before_fixes_that_belonged_to_it(make_rig: RigMaker) -> None:
+    # After it comes a fix above the limit that counts for nothing, and only then the second episode.
+    slow = TRIP[6]._replace(time_us=TRIP[6].time_us + 5_000_000, speed_kmh=40.0)
+    in_time, behind = await make_rig(), await make_rig()
+    await in_time.append(message(fix) for fix in [*TRIP[:7], slow, *TRIP[7:]])
+    await in_time.work_off()
+    for fixes in (TRIP, [slow]):
+        await behind.append(message(fix) for fix in fixes)
+        await behind.work_off()
+    await behind.is_sound()
+    expected = await table_state(in_time.connection)
+    assert len(expected.violations) == 3
+    assert expected.differences(await table_state(behind.connection), alerts=False) == ""
+
+
 async def test_a_late_fix_that_moves_the_start_replaces_the_violation_and_tells_nobody_again(rig: WorkerRig) -> None:
     await rig.append(message(fix) for fix in TRIP[:3] + TRIP[4:])
     await rig.work_off()
