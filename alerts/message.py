@@ -25,6 +25,7 @@ class Phrases:
     no_driver: str
     speed: str
     hours: str
+    rest: str
     place: str
     review: str
     decimal_mark: str
@@ -46,6 +47,7 @@ ENGLISH = Phrases(
     no_driver="driver unknown",
     speed="{top} km/h where {limit} is allowed (+{excess})",
     hours="{actual} h where {limit} h is allowed",
+    rest="{actual} h where {limit} h is required",
     place="at {lat}, {lon}",
     review="to be reviewed",
     decimal_mark=".",
@@ -81,7 +83,8 @@ def _extent(violation: Mapping[str, Any], phrases: Phrases) -> str | None:
         )
     actual_s, limit_s = violation.get("actual_s"), violation.get("limit_s")
     if actual_s is not None and limit_s is not None:
-        return phrases.hours.format(actual=_hours(actual_s), limit=_hours(limit_s))
+        phrase = phrases.rest if violation.get("kind") == "short_rest" else phrases.hours
+        return phrase.format(actual=_hours(actual_s), limit=_hours(limit_s))
     return None
 
 

@@ -94,28 +94,41 @@ class ActivityStore:
         await self.add(changes)
         return drivers | {change.driver_id for change in changes}
 
-    async def timeline(self, lines: Sequence[tuple[Line, int]]) -> dict[Line, list[Interval]]:
+    async def timeline(
+        self, lines: Sequence[tuple[Line, int]], *, spanning: bool = False
+    ) -> dict[Line, list[Interval]]:
         """The intervals of each line that begin at its time (microseconds) or later.
 
-        A vehicle's last activity holds until its newest trusted fix.
+        A vehicle's last activity holds until its newest trusted fix. `spanning` adds those that began earlier and go
+        on: needless where the line is known to rest.
         """
         found: dict[Line, list[Interval]] = {line: [] for line, _ in lines}
         drivers = [(line.driver_id, since_us) for line, since_us in lines if line.driver_id is not None]
         vehicles = [(line.vehicle_id, since_us) for line, since_us in lines if line.driver_id is None]
+        since = dict(lines)
         for wanted, match, is_driver in (
             (drivers, "c.driver_id = w.id", True),
             (vehicles, "c.vehicle_id = w.id AND c.driver_id IS NULL", False),
         ):
             if not wanted:
                 continue
+            query = _TIMELINE.format(changes=(_CHANGES + _SPANNING if spanning else _CHANGES).format(match=match))
             cursor = await self._connection.execute(
-                _TIMELINE.format(match=match), ([name for name, _ in wanted], [since for _, since in wanted])
+                query, ([name for name, _ in wanted], [since for _, since in wanted])
             )
             for name, vehicle_id, begin_us, end_us, activity, kind in await cursor.fetchall():
-                if end_us is not None and end_us > begin_us:
-                    line = Line(name, None) if is_driver else Line(None, name)
+                line = Line(name, None) if is_driver else Line(None, name)
+                if end_us is not None and end_us > max(begin_us, since[line]):
                     found[line].append(Interval(begin_us, end_us, Activity[activity.upper()], vehicle_id, kind))
         return found
+
+    async def rule_packs(self, driver_ids: Sequence[str]) -> dict[str, str]:
+        """The rule pack of each of these drivers for whom the registry names one."""
+        cursor = await self._connection.execute(
+            "SELECT driver_id, rule_pack FROM drivers WHERE driver_id = ANY(%s) AND rule_pack IS NOT NULL",
+            (list(driver_ids),),
+        )
+        return dict(await cursor.fetchall())
 
     async def lock_lines(self, lines: Sequence[Line]) -> dict[Line, LineState]:
         """The state of each line that has one, locked for the caller's transaction in one order for everybody."""
@@ -154,11 +167,16 @@ class ActivityStore:
         )
 
 
+_CHANGES = f"SELECT * FROM activity_changes c WHERE {{match}} AND c.time >= {_TIME.format('w.since_us')}"
+_SPANNING = (
+    " UNION ALL (SELECT DISTINCT ON (c.vehicle_id) c.* FROM activity_changes c"
+    f" WHERE {{match}} AND c.time < {_TIME.format('w.since_us')} ORDER BY c.vehicle_id, c.time DESC)"
+)
 _TIMELINE = f"""
 SELECT w.id, c.vehicle_id, {_TIME_US.format("c.time")},
        coalesce({_TIME_US.format("n.time")}, {_TIME_US.format("f.time")}), c.activity, v.kind
 FROM unnest(%b::text[], %b::int8[]) AS w(id, since_us)
-JOIN activity_changes c ON {{match}} AND c.time >= {_TIME.format("w.since_us")}
+JOIN LATERAL ({{changes}}) c ON true
 LEFT JOIN LATERAL (
     SELECT time FROM activity_changes a WHERE a.vehicle_id = c.vehicle_id AND a.time > c.time ORDER BY a.time LIMIT 1
 ) n ON true

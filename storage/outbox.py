@@ -59,10 +59,10 @@ _RECORD_STALE = f"""
 _CLAIM = f"""
     WITH heads AS (
         SELECT DISTINCT ON (subject) alert_id FROM (
-            SELECT alert_id, coalesce(vehicle_id, violation_id) AS subject, created_at, event_at, stage
+            SELECT alert_id, coalesce(vehicle_id, violation_id, alert_id) AS subject, created_at, event_at, stage
             FROM deliveries JOIN alerts USING (alert_id) WHERE channel = %(channel)s AND status = 'waiting'
             UNION ALL
-            SELECT alert_id, coalesce(vehicle_id, violation_id), created_at, event_at, stage
+            SELECT alert_id, coalesce(vehicle_id, violation_id, alert_id), created_at, event_at, stage
             FROM alerts WHERE fanned_out_at IS NULL AND push
         ) AS undelivered
         ORDER BY subject, created_at, event_at, array_position('{{warning,opened,closed}}', stage), alert_id

@@ -65,3 +65,15 @@ def test_another_language_needs_only_other_phrases() -> None:
         "2026-10-03 00:42:31+07:00 | Bắt đầu chạy quá tốc độ | 29B-12345 | lái xe D7 | "
         "72,4 km/h, cho phép 60 km/h (+12,4) | tại 21.02850, 105.85420"
     )
+
+
+def test_a_warning_tells_what_was_driven_so_far() -> None:
+    near = {"kind": "continuous_driving", "driver_id": "D7", "limit_s": 14400.0, "actual_s": 13500.0, "left_s": 900.0}
+    line = describe(alert(near, "warning"))
+    assert "driving without a rest: warning" in line
+    assert "3:45:00 h where 4:00:00 h is allowed" in line
+
+
+def test_a_broken_off_rest_tells_the_rest_required() -> None:
+    line = describe(alert({"kind": "short_rest", "limit_s": 900.0, "actual_s": 899.0}))
+    assert "0:14:59 h where 0:15:00 h is required" in line

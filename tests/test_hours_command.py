@@ -21,6 +21,7 @@ from detectors.hours_timeline import Timeline
 from hanhtrinh.cli import app
 from hanhtrinh.rule_packs import RulePackError, load_hours, load_pack
 from hanhtrinh.timelines import TimelineError, read_timelines
+from tests.scenario import day, drive, fixes_of
 from tests.timeline_files import HEADER, rows
 
 CARD_NAMES = {
@@ -141,9 +142,9 @@ def card_rows(shared_data: Path) -> list[str]:
     with (shared_data / "tachograph_card" / "activity_changes.csv").open(encoding="utf-8") as file:
         changes = [(row["day"], int(row["minute"]), CARD_NAMES[row["activity"]]) for row in csv.DictReader(file)]
     result = []
-    for (day, minute, activity), following in zip(changes, [*changes[1:], ("", 0, "")], strict=True):
-        until = following[1] if following[0] == day else 24 * 60
-        midnight = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    for (date, minute, activity), following in zip(changes, [*changes[1:], ("", 0, "")], strict=True):
+        until = following[1] if following[0] == date else 24 * 60
+        midnight = datetime.fromisoformat(date).replace(tzinfo=UTC)
         start, end = (midnight + timedelta(minutes=each) for each in (minute, until))
         result.append(f"card,{start.isoformat()},{end.isoformat()},{activity},,")
     return result
@@ -162,15 +163,14 @@ def test_the_cards_sums_are_those_of_its_daily_totals(card: Path, shared_data: P
     intervals = card_intervals(card)
     sums: dict[str, Counter[str]] = {}
     for each in intervals:
-        day = sums.setdefault(from_us(each.begin_us).date().isoformat(), Counter())
-        day[each.activity.name] += (each.end_us - each.begin_us) // 60_000_000
+        sum_of_day = sums.setdefault(from_us(each.begin_us).date().isoformat(), Counter())
+        sum_of_day[each.activity.name] += (each.end_us - each.begin_us) // 60_000_000
     timeline = Timeline(intervals)
     with (shared_data / "tachograph_card" / "daily_totals.csv").open(encoding="utf-8") as file:
         totals = list(csv.DictReader(file))
     assert len(totals) == 100
     for row in totals:
-        day = sums[row["day"]]
-        told = [day["DRIVING"], day["WORK"], day["AVAILABLE"], day["REST"]]
+        told = [sums[row["day"]][name] for name in ("DRIVING", "WORK", "AVAILABLE", "REST")]
         assert told == [int(row[name]) for name in ("driving", "work", "avail", "rest")], row["day"]
         begin_us = to_us(datetime.fromisoformat(row["day"]).replace(tzinfo=UTC))
         driven_us = timeline.driven_us(begin_us + 86_400_000_000) - timeline.driven_us(begin_us)
@@ -203,3 +203,19 @@ def test_the_card_once_drives_over_four_hours(card: Path) -> None:
 def test_whole_minutes_stay_what_they_are_but_between_two_of_driving(card: Path) -> None:
     found = run(card, "--rules", "eu", "--rule", "continuous_driving.limit_s=14400", "--minutes", "--json").stdout
     assert json.loads(found)["actual_s"] == 245 * 60.0
+
+
+def test_check_judges_a_driver_by_the_pack_of_the_registry(tmp_path: Path) -> None:
+    told = ["vehicle_id,time,lat,lon,speed_kmh,driver_id"]
+    told += [f"{each.vehicle_id},{each.time.isoformat()},{each.lat},{each.lon},{each.speed_kmh},{each.driver_id}"
+             for each in fixes_of(day(drive(hours=4, minutes=20)))]  # fmt: skip
+    (tmp_path / "day.csv").write_text("\n".join(told), encoding="utf-8")
+    (tmp_path / "drivers.csv").write_text("driver_id,rule_pack\nD1,eu\n", encoding="utf-8")
+    arguments = ["check", str(tmp_path / "day.csv"), "--limit-kmh", "100", "--json"]
+    found = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout
+    assert json.loads(found)["kind"] == "continuous_driving"
+    arguments += ["--drivers", str(tmp_path / "drivers.csv")]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).stdout == ""
+    (tmp_path / "drivers.csv").write_text("driver_id,rule_pack\nD1,atlantis\n", encoding="utf-8")
+    with pytest.raises(RulePackError, match="no rule pack 'atlantis'"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)

@@ -17,15 +17,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from detectors.columns import Columns, Names, concatenate
+from detectors.hours import HoursRules
 from detectors.limits import LimitBook
 from detectors.recording import RecordingJudgement, judge_recording
 from detectors.rules import RulePack
 from hanhtrinh.commands.recording_options import Files, Maps, SpeedUnit, TimeFormat, TimeZone, VehicleId, mapping_of
 from hanhtrinh.detectors import context_of, detector_factories
+from hanhtrinh.driver_packs import DriverPacks
 from hanhtrinh.rule_packs import LoadedPack, load_pack
 from hanhtrinh.screen import violation_table
 from ingest.recordings import ColumnMapping, Recording, RejectedRow
-from storage.registry import RegistryError, VehicleRow, parse_vehicles
+from storage.registry import BadRow, RegistryError, VehicleRow, parse_drivers, parse_vehicles
 
 
 def check(
@@ -38,6 +40,10 @@ def check(
     vehicles: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="vehicles.csv: class, kind and own limit of each vehicle."),
+    ] = None,
+    drivers: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="drivers.csv: the rule pack for the hours of each driver."),
     ] = None,
     limit_kmh: Annotated[
         float | None, typer.Option(min=1, max=200, metavar="KMH", help="One limit for all vehicles.")
@@ -67,6 +73,7 @@ def check(
         detector_factories(),
         loaded.hours,
         {row.vehicle_id: row.kind for row in registry},
+        _hours_of_driver(drivers, loaded.hours),
         latest_us=time.time_ns() // 1000,
     )
     _print(judgement, loaded, as_json=as_json)
@@ -77,10 +84,22 @@ def _registry(path: Path | None) -> list[VehicleRow]:
     if path is None:
         return []
     parsed = parse_vehicles(path)
-    if parsed.bad_rows:
-        bad = "; ".join(f"line {row.line}, {row.column}: {row.why}" for row in parsed.bad_rows[:5])
-        raise RegistryError(f"{path}: {len(parsed.bad_rows)} bad rows: {bad}")
+    _refuse(path, parsed.bad_rows)
     return parsed.rows
+
+
+def _hours_of_driver(path: Path | None, configured: HoursRules) -> dict[str, HoursRules]:
+    if path is None:
+        return {}
+    parsed, packs = parse_drivers(path), DriverPacks(configured)
+    _refuse(path, parsed.bad_rows)
+    return {row.driver_id: packs.named(row.rule_pack) for row in parsed.rows if row.rule_pack is not None}
+
+
+def _refuse(path: Path, bad_rows: Sequence[BadRow]) -> None:
+    if bad_rows:
+        bad = "; ".join(f"line {row.line}, {row.column}: {row.why}" for row in bad_rows[:5])
+        raise RegistryError(f"{path}: {len(bad_rows)} bad rows: {bad}")
 
 
 def _limits(registry: Sequence[VehicleRow], vehicles: Names, pack: RulePack, given_kmh: float | None) -> LimitBook:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,11 +13,12 @@ from detectors.activity import Activity
 from detectors.checks import Flags, flags_alone
 from detectors.columns import Bool, Code, Columns, columns_of
 from detectors.fix import Fix
+from detectors.hours import LimitWarning
 from detectors.journeys import Judgement
 from detectors.precedence import precedence, same_moment
 from detectors.rules import RulePack
 from detectors.violation import Violation
-from hanhtrinh.worker.hours import HoursKeeper, touched_lines
+from hanhtrinh.worker.hours import HoursKeeper, ReceivedUs, touched_lines
 from hanhtrinh.worker.intake import Intake, letter_of
 from hanhtrinh.worker.roster import CLOCKS, Roster
 from hanhtrinh.worker.silence import SilenceKeeper
@@ -205,11 +206,11 @@ def _fix_rows(intake: Intake, rows: _Rows, judgement: Judgement) -> list[FixRow]
     ]
 
 
-def _newest_receipt(intake: Intake) -> Callable[[Violation], int]:
+def _newest_receipt(intake: Intake) -> ReceivedUs:
     """When the newest message of a violation's vehicle in this batch was received; looked up when first asked."""
     by_vehicle: dict[str, int] = {}
 
-    def received_us(violation: Violation) -> int:
+    def received_us(violation: Violation | LimitWarning) -> int:
         if not by_vehicle:
             by_vehicle.update(
                 (fix.vehicle_id, received) for fix, received in zip(intake.fixes, intake.received_us, strict=True)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from detectors.columns import UNKNOWN
 from detectors.fix import to_us
-from detectors.hours import HoursJudgement, HoursRules, Line, judge_hours, reset_before
+from detectors.hours import HoursJudgement, HoursRules, LimitWarning, Line, judge_hours, reset_before
 from detectors.journeys import Legs
 from detectors.violation import Violation
+from hanhtrinh.driver_packs import DriverPacks
 from hanhtrinh.worker.roster import Roster
 from storage.activity import ActivityStore, LineState
 from storage.fixes import FixStore
+from storage.hours_warnings import WarningStore
 from storage.violations import StageCount, ViolationStore
+
+ReceivedUs = Callable[[Violation | LimitWarning], int]
+"""When the message that led to something was received."""
 
 _LOOK_BACK_US = tuple(hours * 3_600_000_000 for hours in (12, 48, 336))
 
@@ -62,20 +67,20 @@ class HoursKeeper:
     def __init__(
         self,
         roster: Roster,
-        rules: HoursRules,
+        packs: DriverPacks,
         activity: ActivityStore,
         fixes: FixStore,
         violations: ViolationStore,
+        warnings: WarningStore,
     ) -> None:
         self._roster = roster
-        self._rules = rules
+        self._packs = packs
         self._activity = activity
         self._fixes = fixes
         self._violations = violations
+        self._warnings = warnings
 
-    async def follow(
-        self, touched: Sequence[TouchedLine], received_us: Callable[[Violation], int], why: str
-    ) -> list[StageCount]:
+    async def follow(self, touched: Sequence[TouchedLine], received_us: ReceivedUs, why: str) -> list[StageCount]:
         """Judge what is due among the touched lines, inside the caller's transaction.
 
         The rows of the lines are locked first, in one order, so that of two workers that add to one driver's line the
@@ -96,43 +101,55 @@ class HoursKeeper:
         return await self._judge(due, states, received_us, why)
 
     async def _judge(
-        self,
-        due: Sequence[TouchedLine],
-        states: dict[Line, LineState],
-        received_us: Callable[[Violation], int],
-        why: str,
+        self, due: Sequence[TouchedLine], states: dict[Line, LineState], received_us: ReceivedUs, why: str
     ) -> list[StageCount]:
+        if not due:
+            return []
+        rules = await self._rules_of([each.line for each in due])
         since = {}
         for each in due:
             since[each.line] = states[each.line].since_us
-            if self._rules.reach_us(each.begin_us) < since[each.line]:
-                since[each.line] = await self._reset_before(each.line, each.begin_us)
+            if rules[each.line].reach_us(each.begin_us) < since[each.line]:
+                since[each.line] = await self._reset_before(each.line, each.begin_us, rules[each.line])
         timelines = await self._activity.timeline(list(since.items()))
         saved: dict[Line, LineState] = {}
         stages: list[StageCount] = []
-        for line, intervals in timelines.items():
-            judgement = judge_hours(line, intervals, self._rules, since[line])
-            standing = [
-                row
-                for row in await self._violations.standing_hours(line, since[line])
-                if self._rules.is_whole(row["kind"], to_us(row["started_at"]), since[line])
-            ]
+        for each in due:
+            line, judged_by = each.line, rules[each.line]
+            judgement = judge_hours(line, timelines[line], judged_by, since[line])
+            standing = await self._standing(line, judged_by, since[line])
             if judgement.violations or standing:
                 judged = await self._placed(judgement.violations)
                 stages += await self._violations.reconcile(standing, judged, received_us, why)
+            new_us = min(each.begin_us, states[line].judged_to_us)
+            stages += await self._warnings.add(
+                [self._owned(warning) for warning in judgement.warnings if warning.at_us >= new_us], received_us
+            )
             saved[line] = self._remember(line, judgement)
         await self._activity.save_lines(saved)
         return stages
 
-    async def _reset_before(self, line: Line, time_us: int) -> int:
-        reach_us = self._rules.reach_us(time_us)
+    async def _rules_of(self, lines: Sequence[Line]) -> dict[Line, HoursRules]:
+        named = [line.driver_id for line in lines if line.driver_id is not None]
+        packs = await self._activity.rule_packs(named) if named else {}
+        return {line: self._packs.named_or_configured(packs.get(line.driver_id or "")) for line in lines}
+
+    async def _standing(self, line: Line, rules: HoursRules, since_us: int) -> list[dict[str, Any]]:
+        """The violations that judging from there must find again."""
+        rows = await self._violations.standing_hours(line, since_us)
+        return [row for row in rows if rules.is_whole(row["kind"], to_us(row["started_at"]), since_us)]
+
+    async def _reset_before(self, line: Line, time_us: int, rules: HoursRules) -> int:
+        reach_us = rules.reach_us(time_us)
         for back_us in _LOOK_BACK_US:
-            from_us = reach_us - back_us
-            intervals = (await self._activity.timeline([(line, from_us)]))[line]
-            reset_us = reset_before(intervals, time_us, self._rules)
+            intervals = (await self._activity.timeline([(line, reach_us - back_us)], spanning=True))[line]
+            reset_us = reset_before(intervals, time_us, rules)
             if reset_us is not None:
                 return reset_us
         return 0
+
+    def _owned(self, warning: LimitWarning) -> LimitWarning:
+        return replace(warning, operator_id=self._roster.operators.get(warning.vehicle_id or ""))
 
     async def _placed(self, violations: Sequence[Violation]) -> list[Violation]:
         """With the places of start and end, and the operator."""

@@ -25,6 +25,7 @@ from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
 from detectors.silence import Silences
 from hanhtrinh.detectors import context_of, detector_factories
+from hanhtrinh.driver_packs import DriverPacks
 from hanhtrinh.metrics import WorkerMetrics
 from hanhtrinh.rule_packs import LoadedPack
 from hanhtrinh.worker.batch import BatchProcessor, BatchResult, refused_letters
@@ -40,6 +41,7 @@ from ingest.raw import LogIdentity, LogSlice
 from storage.activity import ActivityStore
 from storage.connect import Connection, is_transient
 from storage.fixes import FixStore
+from storage.hours_warnings import WarningStore
 from storage.letters import store_letters
 from storage.positions import Fenced, Positions
 from storage.vehicles import Mark, VehicleStore
@@ -171,7 +173,8 @@ class Worker:
         roster = Roster(judge, vehicle_names, driver_names, limits)
         fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
         vehicles, violations = VehicleStore(connection), ViolationStore(connection)
-        hours = HoursKeeper(roster, self._pack.hours, activity, fixes, violations)
+        packs, warnings = DriverPacks(self._pack.hours), WarningStore(connection)
+        hours = HoursKeeper(roster, packs, activity, fixes, violations, warnings)
         stores = (fixes, activity, vehicles, violations)
         keeper, silences = SilenceKeeper(roster, violations), Silences(context)
         batch = BatchProcessor(connection, self._positions, pack, roster, hours, keeper, *stores)

@@ -155,7 +155,7 @@ GROUP BY vehicle_id, day;
 -- The outbox: written with the violation, one row per violation and stage; the notifier does the rest.
 CREATE TABLE alerts (
     alert_id text PRIMARY KEY,            -- <violation_id>:<stage>, the same in every run: receivers drop repeats by it
-    violation_id text NOT NULL REFERENCES violations,
+    violation_id text REFERENCES violations,  -- null: a warning comes before there is any violation
     stage text NOT NULL CHECK (stage IN ('warning', 'opened', 'closed')),
     vehicle_id text,
     event_at timestamptz NOT NULL,        -- time of the fix that proved the stage
@@ -163,7 +163,8 @@ CREATE TABLE alerts (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     push boolean NOT NULL,                -- false: recorded only (news of a violation already told under another id)
     body jsonb NOT NULL,                  -- the violation on the wire as it stood at this stage
-    fanned_out_at timestamptz
+    fanned_out_at timestamptz,
+    CHECK (violation_id IS NOT NULL OR stage = 'warning')
 );
 CREATE INDEX alerts_waiting ON alerts (created_at) WHERE fanned_out_at IS NULL;
 CREATE INDEX alerts_violation ON alerts (violation_id);
