@@ -137,6 +137,8 @@ class Chain:
                 "SELECT (SELECT coalesce(sum(messages), 0) FROM log_positions),"
                 " (SELECT coalesce(sum(next_offset), 0) FROM log_positions),"
                 f" NOT EXISTS (SELECT FROM rejudge_marks) AND ({also})"
+                " AND NOT EXISTS (SELECT FROM log_positions WHERE next_offset > 0 AND silences_judged_to"
+                " IS DISTINCT FROM (SELECT max(newest_event_at) FROM log_positions))"
             )
             return row[0] >= messages and bool(row[2]) and row[1] == await self._log_end.messages()
 

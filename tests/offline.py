@@ -14,6 +14,7 @@ from detectors.recording import judge_recording
 from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.rule_packs import LoadedPack
 from storage.connect import Connection
+from storage.positions import Positions
 from storage.vehicles import VehicleStore
 from tests.table_state import standing_on_the_wire, stored_fixes
 
@@ -51,6 +52,7 @@ async def _violation_differences(
         detector_factories(),
         loaded.hours,
         {row.vehicle_id: row.kind for row in registered},
+        latest_us=(await Positions("", 0).event_times(connection)).stream_us,
     )
     return wire_differences(
         await standing_on_the_wire(connection), {each.violation_id: each.to_wire() for each in judgement.violations}
