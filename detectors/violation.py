@@ -68,6 +68,15 @@ class Whereabouts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Excuse:
+    """Why an officer excuses a violation (force majeure, a verified jam), who and when (microseconds UTC)."""
+
+    at_us: int
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """A judged episode with its evidence. Times are microseconds since 1970 UTC; places are (lat, lon)."""
 
@@ -94,6 +103,7 @@ class Violation:
     supersedes: Sequence[str] = field(default=())
     ends: tuple[Whereabouts, Whereabouts] | None = None
     """Of driving time: where `start` and `end` are found. Not on the wire."""
+    excused: Excuse | None = None
 
     @property
     def violation_id(self) -> str:
@@ -134,6 +144,8 @@ class Violation:
         wire["evidence"] = dict(self.evidence)
         if self.supersedes:
             wire["supersedes"] = list(self.supersedes)
+        if self.excused is not None:
+            wire["excused"] = {"at": rfc3339(self.excused.at_us), "by": self.excused.by, "why": self.excused.why}
         return {name: value for name, value in wire.items() if value is not None}
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "notify": "Send waiting alerts to their channels.",
     "migrate": "Bring the database to the schema of this version.",
     "import": "Import vehicles, drivers or operators from CSV.",
+    "excuse": "Excuse a violation, or withdraw the excuse.",
     "send": "Publish recordings over MQTT.",
     "simulate": "Write, or play live, the days of a simulated fleet.",
     "doctor": "Check every connection, version, privilege and clock.",
@@ -40,6 +41,7 @@ EXPECTED_ERRORS = frozenset(
         ("hanhtrinh", "TimelineError"),
         ("storage", "RegistryError"),
         ("storage", "WrongLog"),
+        ("storage", "ExcuseError"),
         ("hanhtrinh", "DetectorError"),
     }
 )

@@ -11,19 +11,24 @@ from psycopg.types.json import Jsonb
 from detectors.fix import from_us, to_us
 from detectors.hours import Line
 from detectors.rules.driving_time import HoursKind
-from detectors.violation import HoursFigures, SpeedingFigures, Violation
+from detectors.violation import Excuse, Violation
 from storage.connect import Connection
+from storage.violation_rows import (
+    COLUMNS,
+    EXCUSE,
+    JUDGED,
+    Row,
+    adapted,
+    differs,
+    excuse_of,
+    excuse_values,
+    history,
+    is_graver,
+    overlap,
+    row_of,
+)
 
 _TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
-_COLUMNS = (
-    "violation_id", "kind", "rule_pack", "rule_id", "rule_version", "grade", "status", "vehicle_id", "driver_id",
-    "operator_id", "started_at", "ended_at", "duration_s", "start_lat", "start_lon", "end_lat", "end_lon", "fixes",
-    "limit_kmh", "limit_source", "top_speed_kmh", "mean_speed_kmh", "excess_kmh", "fine_band", "report_band",
-    "distance_m", "limit_s", "actual_s", "judged_by", "evidence", "supersedes",
-)  # fmt: skip
-# What a revision compares: who owns the vehicle and what was replaced are not part of the judgement.
-_COMPARED = tuple(name for name in _COLUMNS if name not in ("operator_id", "supersedes"))
-_BANDS = {"": 0, "5-10": 1, "10-20": 2, "20-35": 3, "over 35": 4}
 
 
 class Stretch(NamedTuple):
@@ -55,19 +60,15 @@ class ViolationStore:
         stored = await self._load([violation.violation_id for violation in violations])
         stages: list[StageCount] = []
         for violation in violations:
-            row = _row(violation)
             old = stored.get(violation.violation_id)
+            if old is not None:
+                violation = replace(violation, excused=excuse_of(old))
+            row = row_of(violation)
             if old is None:
-                await self._insert(row)
-                await self._revise(row, "opened", why, None)
-            elif _differs(old, row):
+                await self._open(row, why)
+            elif differs(old, row):
                 await self._update(row, old)
-                if old["status"] == "withdrawn":
-                    await self._revise(row, "restored", why, old)
-                elif old["status"] != row["status"]:
-                    await self._revise(row, "closed" if row["status"] == "closed" else "corrected", why, old)
-                elif violation.status == "closed":
-                    await self._revise(row, "corrected", why, old)
+                await self._revise_update(row, old, why)
             stored[violation.violation_id] = row
             stages += await self._alert(violation, received_us(violation))
         if stages:
@@ -76,7 +77,7 @@ class ViolationStore:
 
     async def reconcile(
         self,
-        standing: Sequence[dict[str, Any]],
+        standing: Sequence[Row],
         judged: Sequence[Violation],
         received_us: Callable[[Violation], int],
         why: str,
@@ -98,7 +99,7 @@ class ViolationStore:
 
     async def succeed(
         self,
-        gone: Sequence[dict[str, Any]],
+        gone: Sequence[Row],
         violations: Sequence[Violation],
         received_us: Callable[[Violation], int],
         why: str,
@@ -106,41 +107,41 @@ class ViolationStore:
         """Record violations of which some take the place of withdrawn ones: those name them and are not told again."""
         successors = []
         for violation in violations:
-            replaced = [row for row in gone if _overlap(row, violation)]
+            replaced = [row for row in gone if overlap(row, violation)]
             names = tuple(sorted(row["violation_id"] for row in replaced))
-            successors.append(replace(violation, supersedes=names) if names else violation)
-            if replaced and not any(_is_graver(violation, row) for row in replaced):
+            excuses = [excuse_of(row) for row in replaced]
+            excuse = None if None in excuses else next(iter(excuses), None)
+            successors.append(replace(violation, supersedes=names, excused=excuse) if names else violation)
+            if replaced and not any(is_graver(violation, row) for row in replaced):
                 await self._told_already(successors[-1])
         return await self.record(successors, received_us, why)
 
-    async def standing_of_vehicle(
-        self, vehicle_id: str, kinds: Sequence[str], stretch: Stretch
-    ) -> list[dict[str, Any]]:
+    async def standing_of_vehicle(self, vehicle_id: str, kinds: Sequence[str], stretch: Stretch) -> list[Row]:
         """Violations of these kinds of a vehicle that are not withdrawn and start in a stretch."""
         return await self._standing("vehicle_id = %s AND kind = ANY(%s)", (vehicle_id, list(kinds)), stretch)
 
-    async def standing_hours(self, line: Line, since_us: int) -> list[dict[str, Any]]:
+    async def standing_hours(self, line: Line, since_us: int) -> list[Row]:
         """Driving-time violations of a line that are not withdrawn and start at a time or later."""
         whose = "driver_id = %s" if line.driver_id is not None else "driver_id IS NULL AND vehicle_id = %s"
         subject = line.driver_id if line.driver_id is not None else line.vehicle_id
         kinds = [kind.value for kind in HoursKind]
         return await self._standing(f"kind = ANY(%s) AND {whose}", (kinds, subject), Stretch(since_us, None))
 
-    async def standing_silences(self, vehicle_ids: Sequence[str]) -> list[dict[str, Any]]:
+    async def standing_silences(self, vehicle_ids: Sequence[str]) -> list[Row]:
         """The silences of these vehicles that stand open."""
         return await self._standing(
             "vehicle_id = ANY(%s) AND kind = 'silence' AND status = 'open'", (list(vehicle_ids),), Stretch(None, None)
         )
 
-    async def withdrawn_silences(self, vehicle_ids: Sequence[str]) -> list[dict[str, Any]]:
+    async def withdrawn_silences(self, vehicle_ids: Sequence[str]) -> list[Row]:
         """The latest silence of each of these vehicles, if it is withdrawn."""
         cursor = await self._connection.execute(
-            f"SELECT {', '.join(_COLUMNS)} FROM (SELECT DISTINCT ON (vehicle_id) * FROM violations"
+            f"SELECT {', '.join(COLUMNS)} FROM (SELECT DISTINCT ON (vehicle_id) * FROM violations"
             " WHERE vehicle_id = ANY(%s) AND kind = 'silence' ORDER BY vehicle_id, started_at DESC) v"
             " WHERE status = 'withdrawn'",
             (list(vehicle_ids),),
         )
-        return [dict(zip(_COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
+        return [dict(zip(COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
 
     async def open_silences(self, vehicle_ids: Sequence[str]) -> dict[str, int]:
         """Since when (microseconds) each of these vehicles is silent; absent are those that are not."""
@@ -154,44 +155,80 @@ class ViolationStore:
         )
         return dict(await cursor.fetchall())
 
-    async def _standing(self, where: str, subject: tuple[Any, ...], stretch: Stretch) -> list[dict[str, Any]]:
+    async def _standing(self, where: str, subject: tuple[Any, ...], stretch: Stretch) -> list[Row]:
         cursor = await self._connection.execute(
-            f"SELECT {', '.join(_COLUMNS)} FROM violations WHERE status <> 'withdrawn' AND {where}"
+            f"SELECT {', '.join(COLUMNS)} FROM violations WHERE status <> 'withdrawn' AND {where}"
             f" AND started_at >= coalesce({_TIME.format('%s::int8')}, '-infinity')"
             f" AND started_at < coalesce({_TIME.format('%s::int8')}, 'infinity')",
             (*subject, stretch.from_us, stretch.before_us),
         )
-        return [dict(zip(_COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
+        return [dict(zip(COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
 
-    async def _load(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    async def _load(self, ids: Sequence[str]) -> dict[str, Row]:
         cursor = await self._connection.execute(
-            f"SELECT {', '.join(_COLUMNS)} FROM violations WHERE violation_id = ANY(%s)", (list(ids),)
+            f"SELECT {', '.join(COLUMNS)} FROM violations WHERE violation_id = ANY(%s)", (list(ids),)
         )
-        rows = [dict(zip(_COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
         return {row["violation_id"]: row for row in rows}
 
-    async def _insert(self, row: dict[str, Any]) -> None:
+    async def locked(self, violation_id: str) -> Row | None:
+        """The row, kept from changing until the caller's transaction ends; None when there is none."""
+        cursor = await self._connection.execute(
+            f"SELECT {', '.join(COLUMNS)} FROM violations WHERE violation_id = %s FOR UPDATE", (violation_id,)
+        )
+        row = await cursor.fetchone()
+        return None if row is None else dict(zip(COLUMNS, row, strict=True))
+
+    async def set_excuse(self, row: Row, excuse: Excuse | None, why: str) -> None:
+        """Excuse the violation of a locked row, or withdraw its excuse."""
+        values = excuse_values(excuse)
         await self._connection.execute(
-            f"INSERT INTO violations ({', '.join(_COLUMNS)}) VALUES ({', '.join(['%s'] * len(_COLUMNS))})",
-            [_adapted(row[name]) for name in _COLUMNS],
+            f"UPDATE violations SET {', '.join(f'{name} = %s' for name in EXCUSE)}, updated_at = clock_timestamp()"
+            " WHERE violation_id = %s",
+            (*values, row["violation_id"]),
+        )
+        after = {**row, **dict(zip(EXCUSE, values, strict=True))}
+        await self._revise(after, "excuse withdrawn" if excuse is None else "excused", why, row)
+
+    async def _open(self, row: Row, why: str) -> None:
+        await self._insert(row)
+        await self._revise(row, "opened", why, None)
+        if excuse_of(row):
+            await self._revise(row, "excused", "takes the place of an excused one", row)
+
+    async def _revise_update(self, row: Row, old: Row, why: str) -> None:
+        """A revision of an update, but for a violation that goes on as it was."""
+        if excuse_of(row):
+            why += "; it stays excused"
+        if old["status"] == "withdrawn":
+            await self._revise(row, "restored", why, old)
+        elif old["status"] != row["status"]:
+            await self._revise(row, "closed" if row["status"] == "closed" else "corrected", why, old)
+        elif row["status"] == "closed":
+            await self._revise(row, "corrected", why, old)
+
+    async def _insert(self, row: Row) -> None:
+        await self._connection.execute(
+            f"INSERT INTO violations ({', '.join(COLUMNS)}) VALUES ({', '.join(['%s'] * len(COLUMNS))})",
+            [adapted(row[name]) for name in COLUMNS],
         )
 
-    async def _update(self, row: dict[str, Any], old: dict[str, Any]) -> None:
+    async def _update(self, row: Row, old: Row) -> None:
         row["supersedes"] = sorted({*old["supersedes"], *row["supersedes"]})
-        names = _COLUMNS[1:]
+        names = JUDGED[1:]
         await self._connection.execute(
             f"UPDATE violations SET {', '.join(f'{name} = %s' for name in names)},"
             " updated_at = clock_timestamp(), withdrawn_at = NULL WHERE violation_id = %s",
-            [*(_adapted(row[name]) for name in names), row["violation_id"]],
+            [*(adapted(row[name]) for name in names), row["violation_id"]],
         )
 
-    async def _revise(self, row: dict[str, Any], change: str, why: str, before: dict[str, Any] | None) -> None:
+    async def _revise(self, row: Row, change: str, why: str, before: Row | None) -> None:
         after = None if change == "withdrawn" else row
         await self._connection.execute(
             "INSERT INTO violation_revisions (violation_id, revision, change, why, before, after)"
             " SELECT %s, coalesce(max(revision), 0) + 1, %s, %s, %s, %s"
             " FROM violation_revisions WHERE violation_id = %s",
-            (row["violation_id"], change, why, _history(before), _history(after), row["violation_id"]),
+            (row["violation_id"], change, why, history(before), history(after), row["violation_id"]),
         )
 
     async def _alert(self, violation: Violation, received_us: int) -> list[StageCount]:
@@ -220,10 +257,9 @@ class ViolationStore:
 
     async def _told_already(self, violation: Violation) -> None:
         """A violation that was told under another id opens silently: its row says recorded, not pushed."""
-        row = _row(violation)
+        row = row_of(violation)
         if violation.violation_id not in await self._load([violation.violation_id]):
-            await self._insert(row)
-            await self._revise(row, "opened", "takes the place of a withdrawn one", None)
+            await self._open(row, "takes the place of a withdrawn one")
         await self._connection.execute(
             "INSERT INTO alerts (alert_id, violation_id, stage, vehicle_id, event_at, received_at, push, body)"
             " VALUES (%s, %s, 'opened', %s, %s, clock_timestamp(), false, %s) ON CONFLICT DO NOTHING",
@@ -235,66 +271,3 @@ class ViolationStore:
                 Jsonb(violation.to_wire()),
             ),
         )
-
-
-def _row(violation: Violation) -> dict[str, Any]:
-    figures = violation.figures
-    start, end = violation.start or (None, None), violation.end or (None, None)
-    row: dict[str, Any] = dict.fromkeys(_COLUMNS)
-    row.update(
-        violation_id=violation.violation_id,
-        kind=violation.kind,
-        rule_pack=violation.rule.pack,
-        rule_id=violation.rule.rule_id,
-        rule_version=violation.rule.version,
-        grade=violation.grade,
-        status=violation.status,
-        vehicle_id=violation.vehicle_id,
-        driver_id=violation.driver_id,
-        operator_id=violation.operator_id,
-        started_at=from_us(violation.started_us),
-        ended_at=from_us(violation.ended_us),
-        duration_s=violation.duration_s,
-        start_lat=start[0],
-        start_lon=start[1],
-        end_lat=end[0],
-        end_lon=end[1],
-        fixes=violation.fixes,
-        judged_by=dict(violation.judged_by),
-        evidence=dict(violation.evidence),
-        supersedes=list(violation.supersedes),
-    )
-    names = SpeedingFigures.__slots__ if isinstance(figures, SpeedingFigures) else HoursFigures.__slots__
-    row.update({name: getattr(figures, name) for name in names})
-    return row
-
-
-def _differs(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return any(old[name] != new[name] for name in _COMPARED) or not set(new["supersedes"]) <= set(old["supersedes"])
-
-
-def _overlap(row: dict[str, Any], violation: Violation) -> bool:
-    if row["kind"] != violation.kind or row["violation_id"] == violation.violation_id:
-        return False
-    if row["vehicle_id"] != violation.vehicle_id and row["driver_id"] != violation.driver_id:
-        return False
-    return bool(row["started_at"] <= from_us(violation.ended_us) and row["ended_at"] >= from_us(violation.started_us))
-
-
-def _is_graver(violation: Violation, row: dict[str, Any]) -> bool:
-    """A higher band or a firmer grade than the one people were told of."""
-    if violation.grade == "confirmed" and row["grade"] == "review":
-        return True
-    if isinstance(violation.figures, SpeedingFigures):
-        return _BANDS.get(violation.figures.report_band, 0) > _BANDS.get(row["report_band"] or "", 0)
-    return False
-
-
-def _adapted(value: Any) -> Any:
-    return Jsonb(value) if isinstance(value, dict) else value
-
-
-def _history(row: dict[str, Any] | None) -> Jsonb | None:
-    if row is None:
-        return None
-    return Jsonb({name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in row.items()})

@@ -233,14 +233,14 @@ async def test_only_what_starts_in_the_stretch_is_read(store: ViolationStore) ->
     await record(store, *(speeding(from_s, from_s + 30, closed_s=from_s + 40) for from_s in (0, 100, 200)))
     starts = [BEGIN_US, BEGIN_US + 100_000_000, BEGIN_US + 200_000_000]
 
-    async def found(after_us: int | None, to_us: int | None) -> list[datetime]:
-        standing = await store.standing_of_vehicle("29B-1", ["speeding"], Stretch(after_us, to_us))
+    async def found(from_us: int | None, before_us: int | None) -> list[datetime]:
+        standing = await store.standing_of_vehicle("29B-1", ["speeding"], Stretch(from_us, before_us))
         return sorted(row["started_at"] for row in standing)
 
     times = [from_us(start) for start in starts]
     assert await found(None, None) == times
-    assert await found(starts[0], starts[1]) == times[1:2]
-    assert await found(starts[0] - 1, starts[1] - 1) == times[:1]
+    assert await found(starts[0], starts[1]) == times[:1]
+    assert await found(starts[0] + 1, starts[1] + 1) == times[1:2]
     assert await store.standing_of_vehicle("29B-1", ["silence"], Stretch(None, None)) == []
     assert await store.standing_of_vehicle("29B-2", ["speeding"], Stretch(None, None)) == []
 
