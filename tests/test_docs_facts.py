@@ -1,0 +1,76 @@
+"""The tables of README and docs/ are those of the program: settings, metrics, flags, and the numbers of the rules."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from detectors.checks import Check
+from hanhtrinh.metrics import BridgeMetrics, NotifierMetrics, WorkerMetrics
+from tests.doc_pages import REPOSITORY, pages, table
+from tests.doc_tables import filled
+
+
+def test_generated_tables_are_in_step() -> None:
+    for page in pages():
+        assert page.read_text("utf-8") == filled(page.read_text("utf-8")), "run `python -m tests.doc_tables`"
+
+
+def test_every_metric_has_its_line_and_no_other() -> None:
+    text = (REPOSITORY / "docs" / "operate.md").read_text("utf-8")
+    named = {name for row in table(text, "Metrics") for name in re.findall(r"`(\w+)`", row[0])}
+    there = set()
+    for metrics in (BridgeMetrics, WorkerMetrics, NotifierMetrics):
+        registry = CollectorRegistry()
+        metrics(registry)
+        there |= {f"{family.name}{'_total' if family.type == 'counter' else ''}" for family in registry.collect()}
+    assert named == there
+
+
+def test_the_numbers_of_the_rules_are_those_of_the_pack() -> None:
+    text = (REPOSITORY / "docs" / "rules.md").read_text("utf-8")
+    pack = tomllib.loads((REPOSITORY / "detectors" / "rules" / "vn.toml").read_text("utf-8"))
+    sections = "checks|activity|speeding|silence|continuous_driving"
+    shown = dict(re.findall(rf"`((?:{sections})\.[\w.]+)`(?: \| | = )([\d.]+)", text))
+    for name, value in shown.items():
+        assert set(values(pack, name.split("."))) == {float(value)}, name
+    for section in ("checks", "activity", "speeding", "silence"):
+        for version in pack[section] if isinstance(pack[section], list) else [pack[section]]:
+            for key, value in version.items():
+                assert not isinstance(value, int | float) or f"{section}.{key}" in shown, f"{section}.{key}"
+    assert f"before {pack['checks']['earliest']}" in text
+    for version in pack["continuous_driving"]:
+        until = f"{version['valid_to']} " if "valid_to" in version else ""
+        assert f"| {version['valid_from']} | {until}| {version['source']} |" in text
+    for kind in ("daily_driving", "weekly_driving"):
+        for version in pack[kind]:
+            row = re.escape(f"| `{kind}` | ")
+            hours = f"{version['limit_s'] // 3600}:00:00 h"
+            last = f" to {version['valid_to'] - timedelta(days=1)}" if "valid_to" in version else ""
+            begins = f"{version['valid_from']}{last}" if last else f"from {version['valid_from']}"
+            assumed = "assumed" if version.get("basis") == "assumed" else "Law"
+            assert re.search(rf"{row}{hours} .* \| {begins} \| {assumed}", text), (kind, version)
+    for name, row in pack["speed_classes"].items():
+        assert re.search(rf"\| `{name}` \| .* \| {row['default_kmh']:g} \| {row['highest_kmh']:g} \|", text), name
+
+
+def values(place: Any, path: list[str]) -> Iterator[float]:
+    """The numbers at a dotted name, in every version."""
+    if isinstance(place, list):
+        for version in place:
+            yield from values(version, path)
+    elif path:
+        yield from values(place[path[0]], path[1:])
+    else:
+        yield float(place)
+
+
+def test_the_flags_of_the_rules_are_those_of_the_checks() -> None:
+    text = (REPOSITORY / "docs" / "rules.md").read_text("utf-8")
+    rows = table(text, "Which fixes are trusted")
+    assert {row[0]: int(row[1]) for row in rows} == {str(check.name).lower(): check.value for check in Check}
