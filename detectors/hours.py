@@ -36,6 +36,8 @@ class HoursJudgement:
     """Where the line stands at `judged_to_us`."""
     extensions_used: int = 0
     """Longer days in the week of `judged_to_us`."""
+    two_vehicles_us: int | None = None
+    """When the driver was last driving two vehicles at once: a placeholder, whose driving then is not counted."""
 
 
 def judge_hours(line: Line, intervals: Sequence[Interval], rules: HoursRules, since_us: int = 0) -> HoursJudgement:
@@ -44,7 +46,7 @@ def judge_hours(line: Line, intervals: Sequence[Interval], rules: HoursRules, si
     `intervals` may come in any order and from any vehicles. More than a limit is a violation, the limit is not. What
     counts driving from before `since_us` is left out: it stands as it was judged.
     """
-    timeline = Timeline(intervals)
+    timeline = Timeline(intervals, rules.two_vehicles_us)
     if not timeline.intervals:
         return HoursJudgement([], since_us, 0, 0)
     case = Case(line, timeline, rules)
@@ -68,6 +70,7 @@ def judge_hours(line: Line, intervals: Sequence[Interval], rules: HoursRules, si
         warnings,
         {kind: clock for part in found for kind, clock in part.clocks.items()},
         sum(part.extensions_used for part in found),
+        timeline.doubtful[-1].end_us if timeline.doubtful else None,
     )
 
 
@@ -76,7 +79,7 @@ def reset_before(intervals: Sequence[Interval], time_us: int, rules: HoursRules)
 
     None when they show no such rest: the line must be read from further back.
     """
-    return _complete_rest_us(Timeline(intervals), rules, rules.reach_us(time_us))
+    return _complete_rest_us(Timeline(intervals, rules.two_vehicles_us), rules, rules.reach_us(time_us))
 
 
 def _since_us(timeline: Timeline, rules: HoursRules, since_us: int) -> int:

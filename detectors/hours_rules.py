@@ -26,6 +26,8 @@ class HoursRules:
     daily: Dated[PeriodRule] = NO_RULE
     weekly: Dated[PeriodRule] = NO_RULE
     fortnight: Dated[PeriodRule] = NO_RULE
+    two_vehicles_us: int | None = None
+    """Driving two vehicles at once for longer shows an id that is no person's; None does not look."""
 
     @property
     def days_between_rests(self) -> bool:

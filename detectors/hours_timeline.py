@@ -28,7 +28,7 @@ class Line(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """A stretch without anything but rest, between two others or at the end of the timeline."""
+    """A stretch of the timeline: of nothing but rest, unless it is said to be of something else."""
 
     begin_us: int
     end_us: int
@@ -108,7 +108,7 @@ def _without_overlap(intervals: Sequence[Interval]) -> list[Interval]:
     return flat
 
 
-def _joined(intervals: Sequence[Interval]) -> list[Interval]:
+def _joined(intervals: Iterable[Interval]) -> list[Interval]:
     """Intervals that say the same of one vehicle and touch are one: where two vehicles overlap, the older one wins."""
     joined: list[Interval] = []
     for each in sorted(
@@ -121,11 +121,51 @@ def _joined(intervals: Sequence[Interval]) -> list[Interval]:
     return joined
 
 
+def in_two_vehicles(intervals: Sequence[Interval], longer_than_us: int) -> list[Rest]:
+    """Stretches longer than that in which one driver drives two vehicles or more at once: the id is no person's."""
+    edges: list[tuple[int, int, str]] = []
+    for each in _joined(each for each in intervals if each.activity == Activity.DRIVING):
+        edges += [(each.begin_us, 1, each.vehicle_id or ""), (each.end_us, -1, each.vehicle_id or "")]
+    driven: dict[str, int] = {}
+    found: list[Rest] = []
+    since_us: int | None = None
+    for time_us, step, vehicle_id in sorted(edges, key=lambda edge: (edge[0], -edge[1])):
+        driven[vehicle_id] = driven.get(vehicle_id, 0) + step
+        several = sum(count > 0 for count in driven.values()) > 1
+        if several and since_us is None:
+            since_us = time_us
+        elif not several and since_us is not None:
+            if time_us - since_us > longer_than_us:
+                found.append(Rest(since_us, time_us))
+            since_us = None
+    return found
+
+
+def _doubted(intervals: Sequence[Interval], doubtful: Sequence[Rest]) -> list[Interval]:
+    """The intervals with what lies in the doubtful stretches as unknown."""
+    told: list[Interval] = []
+    for each in intervals:
+        begin_us = each.begin_us
+        for doubt in doubtful:
+            if doubt.end_us <= begin_us or doubt.begin_us >= each.end_us:
+                continue
+            told.append(each._replace(begin_us=begin_us, end_us=max(begin_us, doubt.begin_us)))
+            begin_us = min(each.end_us, doubt.end_us)
+            told.append(Interval(max(each.begin_us, doubt.begin_us), begin_us, Activity.UNKNOWN))
+        told.append(each._replace(begin_us=begin_us))
+    return told
+
+
 class Timeline:
     """Intervals without overlap, and the driving in them."""
 
-    def __init__(self, intervals: Sequence[Interval]) -> None:
-        self.intervals = flatten(intervals)
+    def __init__(self, intervals: Sequence[Interval], two_vehicles_us: int | None = None) -> None:
+        """Driving in two vehicles at once for longer than `two_vehicles_us` counts as unknown: whoever drove, it was
+        not this one driver alone."""
+        several = two_vehicles_us is not None and len({each.vehicle_id for each in intervals}) > 1
+        self.doubtful = in_two_vehicles(intervals, two_vehicles_us or 0) if several else []
+        """Stretches in which the driver drove two vehicles at once."""
+        self.intervals = flatten(_doubted(intervals, self.doubtful) if self.doubtful else intervals)
         self.pieces = [each for each in self.intervals if each[2] == Activity.DRIVING]
         """The driving."""
         self._begins_us = [each[0] for each in self.pieces]

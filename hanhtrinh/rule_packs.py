@@ -83,7 +83,7 @@ _PACK = TypeAdapter(RulePack)
 _HOURS_PACK = TypeAdapter(HoursPack)
 _HOURS_KEYS = frozenset(
     {
-        "break_activities", "daily_rest_activities",
+        "two_vehicles_s", "break_activities", "daily_rest_activities",
         "continuous_driving", "daily_driving", "weekly_driving", "fortnight_driving",
     }
 )  # fmt: skip
@@ -104,7 +104,7 @@ def _checked(adapter: TypeAdapter[Checked], document: dict[str, Any], name: str)
 def _zone(name: str, pack: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise RulePackError(f"rule pack {pack}: time_zone {name!r} is not a known zone") from None
 
 
@@ -131,6 +131,7 @@ def _hours(document: dict[str, Any], name: str) -> HoursRules:
         _dated(pack.daily_driving, zone, name),
         _dated(pack.weekly_driving, zone, name),
         _dated(pack.fortnight_driving, zone, name),
+        round(pack.two_vehicles_s * 1e6),
     )
 
 

@@ -30,6 +30,8 @@ class LineState(NamedTuple):
     """Judging may begin here: a rest was complete, or the drive began."""
     judged_to_us: int
     due_us: int
+    two_vehicles_us: int | None = None
+    """When the driver was last driving two vehicles at once."""
 
 
 def line_id(line: Line) -> str:
@@ -155,14 +157,17 @@ class ActivityStore:
             return
         await self._connection.execute(
             f"UPDATE driver_hours h SET since = {_TIME.format('n.since')}, judged_to = {_TIME.format('n.judged_to')},"
-            f" due_at = {_TIME.format('n.due')}"
-            " FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::int8[]) AS n(line_id, since, judged_to, due)"
+            f" due_at = {_TIME.format('n.due')}, two_vehicles_at ="
+            f" greatest(h.two_vehicles_at, {_TIME.format('n.two_vehicles')})"
+            " FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::int8[], %b::int8[])"
+            " AS n(line_id, since, judged_to, due, two_vehicles)"
             " WHERE h.line_id = n.line_id",
             (
                 [line_id(line) for line in states],
                 [state.since_us for state in states.values()],
                 [state.judged_to_us for state in states.values()],
                 [state.due_us for state in states.values()],
+                [state.two_vehicles_us for state in states.values()],
             ),
         )
 

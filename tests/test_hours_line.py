@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -54,10 +55,11 @@ def test_unknown_beats_standing_and_driving_beats_unknown() -> None:
     ]
 
 
-def test_driving_two_cars_at_once_counts_once() -> None:
+def test_driving_two_cars_at_once_counts_once_where_nobody_looks_for_placeholders() -> None:
     both = [interval(0, 3, DRIVING), interval(1, 4, DRIVING, "B")]
-    assert judge_hours(LINE, both, RULES).violations == []
-    (violation,) = judge_hours(LINE, [*both, interval(4, 4.5, DRIVING, "B")], RULES).violations
+    blind = replace(RULES, two_vehicles_us=None)
+    assert judge_hours(LINE, both, blind).violations == []
+    (violation,) = judge_hours(LINE, [*both, interval(4, 4.5, DRIVING, "B")], blind).violations
     assert violation.to_wire()["actual_s"] == 4.5 * 3600
 
 

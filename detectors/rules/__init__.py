@@ -12,6 +12,8 @@ from datetime import date
 from itertools import pairwise
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from detectors.rules.bounds import demand_ascending, demand_sensible
+
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 """For whoever parses a pack with pydantic: a misspelt number must not be silently unused."""
 
@@ -48,6 +50,9 @@ class CheckNumbers:
     contradiction_within_s: float
     """... in no longer than this, the speed contradicts the distance."""
 
+    def __post_init__(self) -> None:
+        demand_sensible(self)
+
 
 @dataclass(frozen=True, slots=True)
 class ActivityNumbers:
@@ -58,6 +63,9 @@ class ActivityNumbers:
     moving_kmh: float
     max_silence_s: float
     still_m: float
+
+    def __post_init__(self) -> None:
+        demand_sensible(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,11 @@ class SpeedingRule:
     fine_bands: tuple[Band, ...]
     report_bands: tuple[Band, ...]
 
+    def __post_init__(self) -> None:
+        demand_sensible(self)
+        demand_ascending("fine_bands", [band.over_kmh for band in self.fine_bands])
+        demand_ascending("report_bands", [band.over_kmh for band in self.report_bands])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilenceRule:
@@ -103,6 +116,9 @@ class SilenceRule:
     silent_after_s: float
     """A vehicle that moved at its last trusted fix is silent after more than this."""
 
+    def __post_init__(self) -> None:
+        demand_sensible(self)
+
 
 @dataclass(frozen=True, slots=True)
 class SpeedClass:
@@ -112,6 +128,11 @@ class SpeedClass:
 
     default_kmh: float
     highest_kmh: float
+
+    def __post_init__(self) -> None:
+        demand_sensible(self)
+        if self.highest_kmh < self.default_kmh:
+            raise ValueError(f"highest_kmh is {self.highest_kmh:g}, expected at least default_kmh {self.default_kmh:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +156,10 @@ class RulePack:
     """None: nobody has a duty to transmit."""
     detectors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Numbers of further detectors, by the detector's name."""
+
+    def __post_init__(self) -> None:
+        if not self.speeding:
+            raise ValueError("speeding has no version, expected at least one")
 
 
 class Versioned(Protocol):

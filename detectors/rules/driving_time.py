@@ -8,6 +8,8 @@ from datetime import date
 from enum import StrEnum
 from typing import Literal
 
+from detectors.rules.bounds import demand_sensible
+
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 ActivityName = Literal["stopped", "unknown", "work", "available", "rest", "sleeper"]
@@ -49,6 +51,9 @@ class ContinuousRule:
     excuse: str | None = None
     """What the law excuses. It is said with the violation; whether it was so is a person's to decide."""
 
+    def __post_init__(self) -> None:
+        demand_sensible(self)
+
     def rest_us(self, kind: str | None) -> int:
         """The rest that ends a drive in a vehicle of this kind, microseconds."""
         return round(self.rest_s_by_kind.get(kind or "", self.rest_s) * 1e6)
@@ -82,6 +87,9 @@ class PeriodRule:
     """For days: the limit of a few of them in a week."""
     extensions_per_week: int = 0
     warn_before_s: float | None = None
+
+    def __post_init__(self) -> None:
+        demand_sensible(self)
 
     @property
     def limit_us(self) -> int:
@@ -119,6 +127,8 @@ class HoursPack:
     title: str
     time_zone: str
     """Where days and weeks begin."""
+    two_vehicles_s: float
+    """A driver who drives two vehicles at once for longer is a placeholder: that driving is nobody's."""
     break_activities: tuple[ActivityName, ...]
     """What counts towards the rest that ends a drive."""
     daily_rest_activities: tuple[ActivityName, ...] = ()

@@ -172,4 +172,4 @@ class HoursKeeper:
             if code < len(self._roster.line_due_us):
                 self._roster.line_due_us[code] = judgement.due_us
                 self._roster.line_judged_us[code] = judgement.judged_to_us
-        return LineState(judgement.since_us, judgement.judged_to_us, judgement.due_us)
+        return LineState(judgement.since_us, judgement.judged_to_us, judgement.due_us, judgement.two_vehicles_us)

@@ -245,5 +245,6 @@ CREATE TABLE driver_hours (
     line_id text PRIMARY KEY,             -- "driver:<id>" or "vehicle:<id>"
     since timestamptz NOT NULL,           -- judging may begin here: a rest is complete, or the drive begins
     judged_to timestamptz NOT NULL,
-    due_at timestamptz NOT NULL
+    due_at timestamptz NOT NULL,
+    two_vehicles_at timestamptz           -- last seen driving two vehicles at once: a placeholder, no person
 );
