@@ -164,7 +164,7 @@ def test_random_days_are_worth_judging() -> None:
     """Guards the strategy itself: what it makes must reach every kind of outcome, or the laws above hold of nothing."""
     outcomes: set[str] = set()
 
-    @settings(max_examples=500)
+    @settings(max_examples=200)
     @given(days())
     def collect(day: Day) -> None:
         judged = OFFICE.judge(day.fixes, day.roads_kmh)
