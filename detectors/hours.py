@@ -94,18 +94,19 @@ def _complete_rest_us(timeline: Timeline, rules: HoursRules, to_us: int) -> int 
     """The latest moment up to a time at which a rest was complete by every rule, after some driving."""
     if not timeline.intervals:
         return None
-    rest = tuple(each and daily for each, daily in zip(rules.breaks, rules.daily_rests, strict=True))
-    if not rules.days_between_rests:
-        rest = rules.breaks
-    least_us = min(rule.rest_us for rule in rules.daily.rules) if rules.days_between_rests else 0
-    for each in reversed(timeline.rests(rest, least_us)):
-        before = timeline.pieces_before(each.begin_us)
+    rest, longest = rules.breaks, rules.days_between_rests
+    if longest:
+        rest = tuple(each and daily for each, daily in zip(rules.breaks, rules.daily_rests, strict=True))
+    least_us = min(rule.rest_us for rule in rules.daily.rules) if longest else rules.shortest_rest_us
+    for begin_us, end_us in reversed(timeline.rests(rest, least_us)):
+        if begin_us >= to_us:
+            continue
+        before = timeline.pieces_before(begin_us)
         if not before:
             return None
-        kind = timeline.pieces[before - 1].vehicle_kind
-        required_us = rules.continuous.at(each.begin_us).rest_us(kind)
-        if rules.days_between_rests:
-            required_us = max(required_us, rules.daily.at(each.begin_us).rest_us)
-        if each.end_us - each.begin_us >= required_us and each.begin_us + required_us <= to_us:
-            return each.begin_us + required_us
+        required_us = rules.continuous.at(begin_us).rest_us(timeline.pieces[before - 1].vehicle_kind)
+        if longest:
+            required_us = max(required_us, rules.daily.at(begin_us).rest_us)
+        if end_us - begin_us >= required_us and begin_us + required_us <= to_us:
+            return begin_us + required_us
     return None

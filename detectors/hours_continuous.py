@@ -13,7 +13,7 @@ from detectors.violation import Grade, Violation, rfc3339
 
 
 class Stop(NamedTuple):
-    """A rest that was too short, and the one required."""
+    """A rest that was broken off, and the one required."""
 
     rest: Rest
     required_us: int
@@ -33,29 +33,55 @@ class Drive(NamedTuple):
     stops: tuple[Stop, ...]
 
 
+class _Numbers(NamedTuple):
+    """What one version asks of the rest in a vehicle of one kind, microseconds."""
+
+    required_us: int
+    first_us: int
+    second_us: int
+    attempt_us: int
+
+
 def drives(timeline: Timeline, rules: Dated[ContinuousRule], rest: Resting) -> list[Drive]:
     """Cut the driving at each rest, or pair of rests, that is long enough."""
     found: list[Drive] = []
     first, has_first_part = 0, False
     stops: list[Stop] = []
-    for each in timeline.rests(rest, _shortest_us(rules)):
-        following = timeline.pieces_before(each.begin_us)
+    numbers: dict[str | None, _Numbers] = {}
+    changes_us = -FAR_US
+    for each in timeline.rests(rest, _shortest_us(timeline, rules)):
+        begin_us, end_us = each
+        if begin_us >= changes_us:
+            rule, numbers = rules.at(begin_us), {}
+            changes_us = rules.next_change_us(begin_us) or FAR_US
+        following = timeline.pieces_before(begin_us)
         if following == first:
             continue
-        rule = rules.at(each.begin_us)
         kind = timeline.pieces[following - 1].vehicle_kind
-        required_us = rule.rest_us(kind)
-        enough_us = min(required_us, _us(rule.split_second_s, required_us)) if has_first_part else required_us
-        length_us = each.end_us - each.begin_us
-        if length_us >= enough_us:
-            found.append(_drive(timeline, first, following, each.begin_us + enough_us, tuple(stops)))
+        if kind not in numbers:
+            numbers[kind] = _numbers_of(rule, kind)
+        required_us, first_us, second_us, attempt_us = numbers[kind]
+        enough_us = second_us if has_first_part else required_us
+        if end_us - begin_us >= enough_us:
+            found.append(_drive(timeline, first, following, begin_us + enough_us, tuple(stops)))
             first, has_first_part, stops = following, False, []
-        else:
+            continue
+        if end_us - begin_us > attempt_us:
             stops.append(Stop(each, required_us))
-            has_first_part = has_first_part or length_us >= _us(rule.split_first_s, required_us)
+        has_first_part = has_first_part or end_us - begin_us >= first_us
     if first < len(timeline.pieces):
         found.append(_drive(timeline, first, len(timeline.pieces), None, tuple(stops)))
     return found
+
+
+def _numbers_of(rule: ContinuousRule, kind: str | None) -> _Numbers:
+    required_us = rule.rest_us(kind)
+    return _Numbers(
+        required_us,
+        FAR_US if rule.split_first_s is None else round(rule.split_first_s * 1e6),
+        required_us if rule.split_second_s is None else min(required_us, round(rule.split_second_s * 1e6)),
+        FAR_US if rule.attempt_share is None else round(rule.attempt_share * required_us),
+    )
 
 
 def judge_continuous(case: Case) -> Findings:
@@ -154,11 +180,8 @@ def _short_rests(case: Case, drive: Drive, moment: Moment[ContinuousRule], excus
     found = []
     for stop in drive.stops:
         (begin_us, end_us), rule = stop.rest, case.rules.continuous.at(stop.rest.begin_us)
-        share = rule.attempt_share
         resumed_us = case.timeline.next_driving_us(end_us)
-        if share is None or end_us - begin_us <= round(share * stop.required_us) or resumed_us is None:
-            continue
-        if resumed_us >= drive.end_us:
+        if resumed_us is None or resumed_us >= drive.end_us:
             continue
         stands = any(stop in each.stops for each in excused)
         grade: Grade = "confirmed" if stands else "review"
@@ -172,7 +195,10 @@ def _short_rests(case: Case, drive: Drive, moment: Moment[ContinuousRule], excus
                 (begin_us, end_us),
                 stop.required_us,
                 end_us - begin_us,
-                {**_numbers(rule, case.timeline.piece_at(begin_us).vehicle_kind), "attempt_share": share},
+                {
+                    **_numbers(rule, case.timeline.piece_at(begin_us).vehicle_kind),
+                    "attempt_share": rule.attempt_share or 0.0,
+                },
                 {"driving_began_at": rfc3339(drive.begin_us)},
                 proven_us,
                 proven_us,
@@ -203,15 +229,11 @@ def _numbers(rule: ContinuousRule, kind: str | None) -> dict[str, float]:
     return numbers
 
 
-def _shortest_us(rules: Dated[ContinuousRule]) -> int:
-    """No shorter rest matters under any version."""
-    shortest_s = FAR_US / 1e6
+def _shortest_us(timeline: Timeline, rules: Dated[ContinuousRule]) -> int:
+    """No shorter rest matters under any version, in the vehicles that were driven."""
+    kinds = {piece[4] for piece in timeline.pieces}
+    shortest_us = FAR_US
     for rule in rules.rules:
-        rest_s = min([rule.rest_s, *rule.rest_s_by_kind.values()])
-        parts_s = [each for each in (rule.split_first_s, rule.split_second_s) if each is not None]
-        shortest_s = min([shortest_s, rest_s * min(1.0, rule.attempt_share or 1.0), *parts_s])
-    return round(shortest_s * 1e6)
-
-
-def _us(seconds: float | None, otherwise_us: int) -> int:
-    return otherwise_us if seconds is None else round(seconds * 1e6)
+        for numbers in [_numbers_of(rule, kind) for kind in kinds]:
+            shortest_us = min(shortest_us, *numbers)
+    return shortest_us

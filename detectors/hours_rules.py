@@ -32,7 +32,12 @@ class HoursRules:
     @property
     def days_between_rests(self) -> bool:
         """Whether a day runs from one long rest to the next, not from midnight to midnight."""
-        return any(rule.rest_us for rule in self.daily.rules)
+        return bool(self.daily.rules) and self.daily.rules[0].rest_s is not None
+
+    @property
+    def shortest_rest_us(self) -> int:
+        """The shortest rest that ends a drive of any vehicle under any version, microseconds."""
+        return round(min(min([rule.rest_s, *rule.rest_s_by_kind.values()]) for rule in self.continuous.rules) * 1e6)
 
     @property
     def periods(self) -> tuple[Dated[PeriodRule], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
+from operator import eq, le, lt
 from typing import NamedTuple
 
 from detectors.activity import Activity
@@ -66,10 +67,12 @@ def flatten(intervals: Sequence[Interval]) -> list[Interval]:
     What no vehicle knows of is absent; between two intervals the driver was away, which is rest. How a stretch was cut
     into intervals, and their order, change nothing.
     """
-    flat = _merged(intervals)
-    if any(after[0] < before[1] for before, after in pairwise(flat)):
-        flat = _merged(_without_overlap(flat))
-    return flat
+    begins_us = [each[0] for each in intervals]
+    ends_us = [each[1] for each in intervals]
+    if not all(map(lt, begins_us, ends_us)) or not all(map(le, ends_us, begins_us[1:])):
+        return _merged(_without_overlap(_merged(intervals)))
+    doing = [each[2] for each in intervals]
+    return _merged(intervals) if any(map(eq, doing, doing[1:])) else list(intervals)
 
 
 def _merged(intervals: Sequence[Interval]) -> list[Interval]:
@@ -169,7 +172,8 @@ class Timeline:
         self.pieces = [each for each in self.intervals if each[2] == Activity.DRIVING]
         """The driving."""
         self._begins_us = [each[0] for each in self.pieces]
-        self._driven_us = list(accumulate((each[1] - each[0] for each in self.pieces), initial=0))
+        self._driven_us = [0, *accumulate([each[1] - each[0] for each in self.pieces])]
+        self._busy: dict[Resting, list[Interval]] = {}
 
     @property
     def begin_us(self) -> int:
@@ -230,13 +234,16 @@ class Timeline:
 
     def rests(self, rest: Resting, at_least_us: int) -> list[Rest]:
         """The rests of at least that length after the first thing that was none."""
-        found = []
-        busy_until_us = None
-        for begin_us, end_us, activity, _, _ in self.intervals:
-            if not rest[activity]:
-                if busy_until_us is not None and begin_us - busy_until_us >= at_least_us and begin_us > busy_until_us:
-                    found.append(Rest(busy_until_us, begin_us))
-                busy_until_us = end_us
-        if busy_until_us is not None and self.end_us - busy_until_us >= at_least_us and self.end_us > busy_until_us:
-            found.append(Rest(busy_until_us, self.end_us))
-        return found
+        busy = self._busy.get(rest)
+        if busy is None:
+            busy = self._busy[rest] = [each for each in self.intervals if not rest[each[2]]]
+        if not busy:
+            return []
+        ends_us = [each[1] for each in busy]
+        begins_us = [each[0] for each in busy[1:]]
+        least_us = max(1, at_least_us)
+        return [
+            Rest(end_us, begin_us)
+            for end_us, begin_us in zip(ends_us, [*begins_us, self.end_us], strict=True)
+            if begin_us - end_us >= least_us
+        ]
