@@ -115,8 +115,8 @@ def flags_in_sequence(since: Int, hold_before: Int, time_us: Int, seen: Seen, nu
 
 def is_jump(leg_mm: Int, leg_us: Int, numbers: CheckNumbers) -> Bool:
     """Whether each leg is too long and too fast to be driven."""
-    # 1 mm/us = 3600 km/h; the comparison stays in integers.
-    too_fast: Bool = leg_mm * 3600 > round(numbers.jump_kmh) * leg_us
+    # 1 mm/us = 3600 km/h.
+    too_fast: Bool = leg_mm * 3600.0 > numbers.jump_kmh * leg_us
     return too_fast & (leg_mm > round(numbers.jump_min_m * 1000))
 
 
@@ -124,7 +124,7 @@ def is_leap(speed: Int, speed_before: Int, leg_us: Int, numbers: CheckNumbers) -
     """Whether each change of speed (thousandths of a km/h, -1 unknown) is more than any vehicle can."""
     known = (speed >= 0) & (speed_before >= 0) & (leg_us <= round(numbers.acceleration_within_s * 1e6))
     # Thousandths of a km/h in microseconds against km/h in a second.
-    too_much: Bool = np.abs(speed - speed_before) * 1000 > round(numbers.acceleration_kmh_per_s) * leg_us
+    too_much: Bool = np.abs(speed - speed_before) * 1000.0 > numbers.acceleration_kmh_per_s * leg_us
     return known & too_much
 
 

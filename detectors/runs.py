@@ -37,7 +37,8 @@ class LabelledFixes:
 def label_of(speed: Int, limit: Int, min_excess: Int) -> Small:
     """BELOW, GREY, OVER or UNSAID for speeds, limits and thresholds in thousandths of a km/h."""
     excess = speed - limit
-    label = (excess > 0).astype(np.int8) + (excess >= min_excess).astype(np.int8)
+    above = excess > 0
+    label = above.astype(np.int8) + (above & (excess >= min_excess)).astype(np.int8)
     label[speed < 0] = Label.UNSAID
     return label
 

@@ -26,6 +26,7 @@ def _rules() -> LoadedPack:
             "continuous_driving.limit_s=100",
             "continuous_driving.rest_s=40",
             "continuous_driving.rest_s_by_kind.taxi=20",
+            "two_vehicles_s=15",
         ],
     )
     (speeding,) = loaded.pack.speeding
