@@ -34,7 +34,7 @@ SEEDS = range(6)
 
 def example_source() -> str:
     """The class that the guide builds."""
-    return next(iter(re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)))
+    return str(re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[0])
 
 
 def example() -> Factory:
@@ -45,7 +45,7 @@ def example() -> Factory:
     return factory
 
 
-FACTORIES = {factory.__name__: factory for factory in [*detector_factories(), example()]}  # type: ignore[attr-defined]
+FACTORIES = {factory.__name__: factory for factory in [*detector_factories(), example()]}
 
 
 @pytest.fixture(params=FACTORIES)
@@ -115,10 +115,7 @@ def in_calls(judge: JourneyJudge, pack: LoadedPack, parts: list[Columns]) -> tup
 def split_by_time(columns: Columns, times_us: list[int]) -> list[Columns]:
     """The columns cut at these times, each part in (vehicle, time) order."""
     edges = [np.iinfo(np.int64).min, *sorted(times_us), np.iinfo(np.int64).max]
-    return [
-        columns.take((columns.time_us >= begin) & (columns.time_us < end))
-        for begin, end in pairwise(edges)
-    ]
+    return [columns.take((columns.time_us >= begin) & (columns.time_us < end)) for begin, end in pairwise(edges)]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
