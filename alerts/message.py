@@ -26,6 +26,7 @@ class Phrases:
     speed: str
     hours: str
     rest: str
+    silence: str
     place: str
     review: str
     decimal_mark: str
@@ -48,6 +49,7 @@ ENGLISH = Phrases(
     speed="{top} km/h where {limit} is allowed (+{excess})",
     hours="{actual} h where {limit} h is allowed",
     rest="{actual} h where {limit} h is required",
+    silence="nothing for {actual} h where {limit} h is allowed",
     place="at {lat}, {lon}",
     review="to be reviewed",
     decimal_mark=".",
@@ -83,7 +85,8 @@ def _extent(violation: Mapping[str, Any], phrases: Phrases) -> str | None:
         )
     actual_s, limit_s = violation.get("actual_s"), violation.get("limit_s")
     if actual_s is not None and limit_s is not None:
-        phrase = phrases.rest if violation.get("kind") == "short_rest" else phrases.hours
+        special = {"short_rest": phrases.rest, "silence": phrases.silence}
+        phrase = special.get(str(violation.get("kind")), phrases.hours)
         return phrase.format(actual=_hours(actual_s), limit=_hours(limit_s))
     return None
 

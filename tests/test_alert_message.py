@@ -77,3 +77,9 @@ def test_a_warning_tells_what_was_driven_so_far() -> None:
 def test_a_broken_off_rest_tells_the_rest_required() -> None:
     line = describe(alert({"kind": "short_rest", "limit_s": 900.0, "actual_s": 899.0}))
     assert "0:14:59 h where 0:15:00 h is required" in line
+
+
+def test_a_silence_is_told_as_what_was_not_heard() -> None:
+    line = describe(alert({"kind": "silence", "limit_s": 600.0, "actual_s": 1200.0}))
+    assert "silent tracker: began" in line
+    assert "nothing for 0:20:00 h where 0:10:00 h is allowed" in line
