@@ -78,7 +78,9 @@ class Columns:
 
     def take(self, rows: NDArray[np.intp] | Bool) -> Columns:
         """The chosen rows, in the order given."""
-        return Columns(*(getattr(self, field.name)[rows] for field in fields(self)))
+        # Picking by numbers is several times faster than by a mask, which would be counted for each column.
+        chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        return Columns(*(getattr(self, field.name).take(chosen) for field in fields(self)))
 
 
 def columns_of(fixes: Sequence[Fix], vehicles: Names, drivers: Names) -> Columns:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.activity import ActivityChanges, activity_of_legs, changes
-from detectors.checks import NEVER, Flags, Place, Seen, flags_in_sequence, holds, is_jump, is_leap, walk
+from detectors.checks import NEVER, Check, Flags, Place, Seen, flags_in_sequence, holds, is_jump, is_leap, walk
 from detectors.columns import Bool, Code, Columns, Int
 from detectors.detector import Before, Context, Factory, TrustedFixes
 from detectors.fleet import FleetState
@@ -47,6 +47,13 @@ class Judgement:
     legs: Legs
     violations: list[Violation]
     """Violations that this call opened, changed or ended, as they stand now."""
+
+
+class _Distances(NamedTuple):
+    """The length of the leg that leads to each row, and the time of the fix that it comes from."""
+
+    mm: Int
+    from_us: Int
 
 
 class JourneyJudge:
@@ -86,29 +93,30 @@ class JourneyJudge:
             return Judgement(flags, settled, *_NOTHING, [])
         first = _firsts(rows)
         seen_flags, held, legs = self._against_seen(rows, first)
-        sure = self._state_is_trusted(rows.vehicle[first])
         self._see(rows, first, held)
-        rows, usable, held, legs, sure = _drop(rows, usable, held, legs, flags, seen_flags, sure)
+        rows, usable, held, legs = _drop(rows, usable, held, legs, flags, seen_flags)
         first = _firsts(rows)
         previous = self._previous(rows, first)
-        leg_mm = legs if sure else _legs(rows, previous)
-        out_of_reach = self._out_of_reach(rows, first, previous, leg_mm)
+        legs = _legs(rows, previous, legs)
+        out_of_reach = self._out_of_reach(rows, first, previous, legs.mm)
         if out_of_reach.any():
-            rows, usable, held, _, _ = _drop(rows, usable, held, leg_mm, flags, out_of_reach, sure)
+            rows, usable, held, legs = _drop(rows, usable, held, legs, flags, out_of_reach)
             first = _firsts(rows)
             previous = self._previous(rows, first)
-            leg_mm = _legs(rows, previous)
+            legs = _legs(rows, previous, legs)
+        leg_mm = legs.mm
         activity, completed = self._activity(rows, first, previous, leg_mm)
         violations, unsettled = self._judge(TrustedFixes(rows, previous, leg_mm))
         settled[usable] = ~unsettled & ((held == NEVER) | (held == rows.time_us))
         self._remember(rows, first)
         return Judgement(flags, settled, activity, completed, violations)
 
-    def _against_seen(self, rows: Columns, first: Bool) -> tuple[Flags, Int, Int]:
+    def _against_seen(self, rows: Columns, first: Bool) -> tuple[Flags, Int, _Distances]:
         """The flags against the usable fix before each, since when each position is held, and the legs' lengths."""
-        state, heads, numbers = self.state, rows.vehicle[first], self._pack.checks
-        before_us = _shifted(rows.time_us, first, state.seen_us[heads])
-        lat, lon = _shifted(rows.lat, first, state.seen_lat[heads]), _shifted(rows.lon, first, state.seen_lon[heads])
+        state, starts, numbers = self.state, np.flatnonzero(first), self._pack.checks
+        heads = rows.vehicle[starts]
+        before_us = _shifted(rows.time_us, starts, state.seen_us[heads])
+        lat, lon = _shifted(rows.lat, starts, state.seen_lat[heads]), _shifted(rows.lon, starts, state.seen_lon[heads])
         there = before_us != NEVER
         legs = distance_mm(lat, lon, rows.lat, rows.lon)
         legs[~there] = 0
@@ -117,16 +125,12 @@ class JourneyJudge:
             np.where(there, rows.time_us - before_us, 0),
             legs,
             speeds(rows.speed_kmh),
-            speeds(_shifted(rows.speed_kmh, first, state.seen_speed_kmh[heads])),
+            speeds(_shifted(rows.speed_kmh, starts, state.seen_speed_kmh[heads])),
         )
         hold_before = state.hold_us[rows.vehicle]
         held = holds((lat == rows.lat) & (lon == rows.lon), first, seen, rows.time_us, hold_before, numbers)
-        before = _shifted(held, first, state.hold_us[heads])
-        return flags_in_sequence(held, before, rows.time_us, seen, numbers), held, legs
-
-    def _state_is_trusted(self, heads: NDArray[np.int32]) -> bool:
-        """Whether the newest fix of each of these vehicles is its newest trusted one: then both chains have one leg."""
-        return bool((self.state.last_us[heads] == self.state.seen_us[heads]).all())
+        before = _shifted(held, starts, state.hold_us[heads])
+        return flags_in_sequence(held, before, rows.time_us, seen, numbers), held, _Distances(legs, before_us)
 
     def _see(self, rows: Columns, first: Bool, held: Int) -> None:
         last, state = _lasts(first), self.state
@@ -138,15 +142,16 @@ class JourneyJudge:
         state.hold_us[codes] = held[last]
 
     def _previous(self, rows: Columns, first: Bool) -> Before:
-        state, heads = self.state, rows.vehicle[first]
-        time_us = _shifted(rows.time_us, first, state.last_us[heads])
+        state, starts = self.state, np.flatnonzero(first)
+        heads = rows.vehicle[starts]
+        time_us = _shifted(rows.time_us, starts, state.last_us[heads])
         return Before(
             time_us != NEVER,
             time_us,
-            _shifted(rows.lat, first, state.last_lat[heads]),
-            _shifted(rows.lon, first, state.last_lon[heads]),
-            _shifted(rows.speed_kmh, first, state.last_speed_kmh[heads]),
-            _shifted(rows.driver, first, state.last_driver[heads]),
+            _shifted(rows.lat, starts, state.last_lat[heads]),
+            _shifted(rows.lon, starts, state.last_lon[heads]),
+            _shifted(rows.speed_kmh, starts, state.last_speed_kmh[heads]),
+            _shifted(rows.driver, starts, state.last_driver[heads]),
         )
 
     def _out_of_reach(self, rows: Columns, first: Bool, previous: Before, leg_mm: Int) -> Flags:
@@ -157,8 +162,10 @@ class JourneyJudge:
             return flags
         leg_us = np.where(previous.there, rows.time_us - previous.time_us, 0)
         speed = speeds(rows.speed_kmh)
-        suspicious = is_jump(leg_mm, leg_us, numbers) | is_leap(speed, speeds(previous.speed_kmh), leg_us, numbers)
-        suspicious &= previous.there
+        direct = np.zeros(len(rows), dtype=np.int32)
+        direct[previous.there & is_leap(speed, speeds(previous.speed_kmh), leg_us, numbers)] = Check.ACCELERATION
+        direct[previous.there & is_jump(leg_mm, leg_us, numbers)] = Check.JUMP
+        suspicious = direct != 0
         suspicious |= first & (state.suspect_us[rows.vehicle] != NEVER)
         for vehicle in np.unique(rows.vehicle[suspicious]).tolist():
             begin, end = np.searchsorted(rows.vehicle, [vehicle, vehicle + 1]).tolist()
@@ -170,7 +177,8 @@ class JourneyJudge:
                 rows.lon[here].tolist(),
                 speed[here].tolist(),
             )
-            flags[here], suspect = walk(places, state.trusted_place(vehicle), state.suspect(vehicle), numbers)
+            trusted, suspect = state.trusted_place(vehicle), state.suspect(vehicle)
+            flags[here], suspect = walk(places, direct[here].tolist(), trusted, suspect, numbers)
             state.set_suspect(vehicle, suspect)
         return flags
 
@@ -213,11 +221,11 @@ class JourneyJudge:
         state.last_driver[codes] = rows.driver[last]
 
 
-def _shifted(now: Column, first: Bool, before: Column) -> Column:
+def _shifted(now: Column, starts: Rows, before: Column) -> Column:
     """Each row's predecessor in the column: the row above, or for a vehicle's first what the state remembers."""
     column = np.empty_like(now)
     column[1:] = now[:-1]
-    column[first] = before
+    column[starts] = before
     return column
 
 
@@ -227,10 +235,8 @@ def _firsts(rows: Columns) -> Bool:
     return first
 
 
-def _lasts(first: Bool) -> Bool:
-    last = np.ones(len(first), dtype=np.bool_)
-    last[:-1] = first[1:]
-    return last
+def _lasts(first: Bool) -> Rows:
+    return np.append(np.flatnonzero(first), len(first))[1:] - 1
 
 
 def _after_drop(first: Bool, kept: Bool) -> Bool:
@@ -240,21 +246,26 @@ def _after_drop(first: Bool, kept: Bool) -> Bool:
     return moved[kept]
 
 
-def _legs(rows: Columns, previous: Before) -> Int:
-    leg_mm = distance_mm(previous.lat, previous.lon, rows.lat, rows.lon)
+def _legs(rows: Columns, previous: Before, known: _Distances) -> _Distances:
+    """The legs from the trusted fix before each row; computed only where that is not the fix of the known leg."""
+    other = np.flatnonzero(previous.time_us != known.from_us)
+    if not len(other):
+        return known
+    leg_mm = known.mm.copy()
+    leg_mm[other] = distance_mm(previous.lat[other], previous.lon[other], rows.lat[other], rows.lon[other])
     leg_mm[~previous.there] = 0
-    return leg_mm
+    return _Distances(leg_mm, previous.time_us)
 
 
 def _drop(
-    rows: Columns, usable: Rows, held: Int, legs: Int, flags: Flags, found: Flags, sure: bool
-) -> tuple[Columns, Rows, Int, Int, bool]:
-    """Note the flags found and leave their rows out; the legs hold on only where nothing was left out."""
-    keep = found == 0
-    if keep.all():
-        return rows, usable, held, legs, sure
+    rows: Columns, usable: Rows, held: Int, legs: _Distances, flags: Flags, found: Flags
+) -> tuple[Columns, Rows, Int, _Distances]:
+    """Note the flags found and leave their rows out."""
+    keep = np.flatnonzero(found == 0)
+    if len(keep) == len(found):
+        return rows, usable, held, legs
     flags[usable] |= found
-    return rows.take(keep), usable[keep], held[keep], legs[keep], False
+    return rows.take(keep), usable[keep], held[keep], _Distances(legs.mm[keep], legs.from_us[keep])
 
 
 _NO_CODES, _NO_TIMES = np.empty(0, np.int32), np.empty(0, np.int64)
