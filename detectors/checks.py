@@ -148,22 +148,29 @@ class Place:
 
 
 def walk(
-    places: Iterable[Place], trusted: Place | None, suspect: Place | None, numbers: CheckNumbers
+    places: Iterable[Place], direct: Iterable[int], trusted: Place | None, suspect: Place | None, numbers: CheckNumbers
 ) -> tuple[list[int], Place | None]:
     """The flag (0 for none) of each place of one vehicle, in time order, and the suspect that is left at the end.
 
     A fix that cannot be reached from the last trusted one is flagged and becomes the suspect; the next fix is trusted
     if either of the two can reach it. So one bad fix condemns no good one after it, and a bad anchor is left behind
-    after one good fix.
+    after one good fix. `direct` holds for each place the flag it earns against the place before it, for the first
+    against `trusted`.
     """
     flags: list[int] = []
-    for here in places:
-        flag = None if trusted is None else trusted.why_not(here, numbers)
-        if flag is not None and suspect is not None and suspect.why_not(here, numbers) is None:
-            flag = None
-        if flag is None:
-            trusted, suspect = here, None
-        else:
+    before = trusted
+
+    def flag_against(origin: Place, here: Place, flag_of_before: int) -> int:
+        return flag_of_before if origin is before else origin.why_not(here, numbers) or 0
+
+    for here, flag_of_before in zip(places, direct, strict=True):
+        flag = 0 if trusted is None else flag_against(trusted, here, flag_of_before)
+        if flag and suspect is not None and not flag_against(suspect, here, flag_of_before):
+            flag = 0
+        if flag:
             suspect = here
-        flags.append(flag or 0)
+        else:
+            trusted, suspect = here, None
+        flags.append(flag)
+        before = here
     return flags, suspect
