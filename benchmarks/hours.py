@@ -13,16 +13,16 @@ _LINE = Line("D1", None)
 
 
 def four_weeks(seed: int = 1) -> list[Interval]:
-    """A delivery driver: six days a week, on each some forty pieces of driving and as many stops, then the night."""
+    """A delivery driver: six days a week, on each thirty pieces of driving and as many stops, then the night."""
     dice = random.Random(seed)
     intervals: list[Interval] = []
     for day in range(28):
         if day % 7 == 6:
             continue
         at_us = 1_741_000_000_000_000 + day * 24 * 60 * _MINUTE_US
-        for number in range(80):
+        for number in range(60):
             activity = Activity.STOPPED if number % 2 else Activity.DRIVING
-            longest_min = 18 if number % 2 else 14
+            longest_min = 18 if number % 2 else 16
             end_us = at_us + dice.randrange(1, longest_min) * _MINUTE_US
             intervals.append(Interval(at_us, end_us, activity, "29H-00001", "goods"))
             at_us = end_us

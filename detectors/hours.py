@@ -79,15 +79,29 @@ def reset_before(intervals: Sequence[Interval], time_us: int, rules: HoursRules)
 
     None when they show no such rest: the line must be read from further back.
     """
-    return _complete_rest_us(Timeline(intervals, rules.two_vehicles_us), rules, rules.reach_us(time_us))
+    timeline = Timeline(intervals, rules.two_vehicles_us)
+    horizon_us = _horizon_us(timeline, rules, time_us)
+    return None if horizon_us is None else _complete_rest_us(timeline, rules, horizon_us)
 
 
 def _since_us(timeline: Timeline, rules: HoursRules, since_us: int) -> int:
-    reach_us = rules.reach_us(timeline.end_us)
-    rested_us = _complete_rest_us(timeline, rules, reach_us) or since_us
-    # From a rest to the next driving there is nothing that could still count.
-    driving_us = timeline.next_driving_us(rested_us)
-    return max(since_us, reach_us if driving_us is None else min(reach_us, driving_us))
+    horizon_us = _horizon_us(timeline, rules, timeline.end_us)
+    if horizon_us is None:
+        horizon_us = rules.reach_us(timeline.begin_us)
+    rested_us = _complete_rest_us(timeline, rules, horizon_us) or since_us
+    # From a rest to the next driving there is nothing that could still count; doubted driving begins earlier.
+    begins_us = [timeline.next_driving_us(rested_us), *(each.begin_us for each in timeline.doubtful)]
+    driving_us = [each for each in begins_us if each is not None and each >= rested_us]
+    return max(since_us, min([horizon_us, *driving_us]))
+
+
+def _horizon_us(timeline: Timeline, rules: HoursRules, time_us: int) -> int | None:
+    """The earliest moment that counts for what is judged at a time; None where the timeline does not show it."""
+    if not rules.days_between_rests:
+        return rules.reach_us(time_us)
+    # The day of that time counts in the week in which it grew long, and may have begun long ago.
+    begun_us = _complete_rest_us(timeline, rules, time_us)
+    return None if begun_us is None else rules.reach_us(begun_us)
 
 
 def _complete_rest_us(timeline: Timeline, rules: HoursRules, to_us: int) -> int | None:
@@ -107,6 +121,10 @@ def _complete_rest_us(timeline: Timeline, rules: HoursRules, to_us: int) -> int 
         required_us = rules.continuous.at(begin_us).rest_us(timeline.pieces[before - 1].vehicle_kind)
         if longest:
             required_us = max(required_us, rules.daily.at(begin_us).rest_us)
-        if end_us - begin_us >= required_us and begin_us + required_us <= to_us:
-            return begin_us + required_us
+        complete_us = begin_us + required_us
+        if complete_us > min(end_us, to_us):
+            continue
+        # Unknown may be rest, but where it is doubted driving a vehicle was on its way: no place to begin.
+        if not any(doubt.begin_us < complete_us < doubt.end_us for doubt in timeline.doubtful):
+            return complete_us
     return None

@@ -55,6 +55,10 @@ class HoursRules:
             reach_us = min(reach_us, self.calendar.week_begin(time_us, -1))
         return reach_us
 
+    def reaches_behind(self, begin_us: int, since_us: int, judged_to_us: int) -> bool:
+        """Whether what changed from a time on may count for more than a judgement from `since_us` on would see."""
+        return begin_us < judged_to_us and (self.days_between_rests or self.reach_us(begin_us) < since_us)
+
     def is_whole(self, kind: str, moment_us: int, since_us: int) -> bool:
         """Whether all that counts for a violation or warning at a moment happened at `since_us` or later."""
         match kind:

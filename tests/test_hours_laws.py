@@ -57,10 +57,21 @@ def timelines(draw: st.DrawFn) -> list[Interval]:
             if activity is not None:
                 intervals.append(Interval(now_us, end_us, activity, vehicle_id, kind))
             now_us = end_us
-    return intervals
+    for _ in range(draw(st.integers(0, 3))):
+        # Meanwhile another vehicle is driven in the same name, or stands: a placeholder, or a card left behind.
+        begin_us = draw(st.sampled_from(intervals)).begin_us + draw(st.sampled_from([-1800, 0, 60, 3600])) * SECOND_US
+        end_us = begin_us + draw(st.sampled_from(DRIVEN_S + RESTED_S)) * SECOND_US
+        intervals.append(Interval(begin_us, end_us, draw(st.sampled_from(MEANWHILE)), "C", "goods"))
+    return sorted(intervals, key=lambda each: each[:2])
 
 
+MEANWHILE = [Activity.DRIVING, Activity.DRIVING, Activity.STOPPED, Activity.UNKNOWN]
 OTHERS = [*[Activity.STOPPED] * 5, None, None, Activity.UNKNOWN, Activity.WORK, Activity.AVAILABLE, Activity.REST]
+
+
+def last_us(intervals: Sequence[Interval]) -> int:
+    """Where the timeline ends."""
+    return max(each.end_us for each in intervals)
 
 
 def until(intervals: Sequence[Interval], time_us: int) -> list[Interval]:
@@ -88,7 +99,7 @@ class Keeper:
         if end_us < self.due_us and begin_us >= self.judged_to_us:
             return
         since_us = self.since_us
-        if self.rules.reach_us(begin_us) < since_us:
+        if self.rules.reaches_behind(begin_us, since_us, self.judged_to_us):
             since_us = reset_before(known, begin_us, self.rules) or 0
         judged = judge_hours(LINE, since(known, since_us), self.rules, since_us)
         kept = {
@@ -117,7 +128,7 @@ def test_order_and_cutting_change_nothing(pack: str, intervals: list[Interval], 
 def test_judging_as_time_goes_on_ends_in_judging_all_at_once(
     pack: str, intervals: list[Interval], data: st.DataObject
 ) -> None:
-    end_us = intervals[-1].end_us
+    end_us = last_us(intervals)
     steps = sorted({*data.draw(st.lists(st.integers(intervals[0].begin_us + 1, end_us), max_size=30)), end_us})
     keeper, heard_us = Keeper(RULES[pack]), intervals[0].begin_us
     for step_us in steps:
@@ -136,10 +147,10 @@ def test_what_comes_late_ends_in_what_it_would_have_been(
     first, last = sorted(data.draw(st.lists(st.integers(0, len(intervals)), min_size=2, max_size=2)))
     keeper, heard_us = Keeper(RULES[pack]), intervals[0].begin_us
     in_time = intervals[:first] + intervals[last:]
-    for step_us in sorted({*data.draw(st.lists(st.integers(heard_us + 1, intervals[-1].end_us), max_size=8))}):
+    for step_us in sorted({*data.draw(st.lists(st.integers(heard_us + 1, last_us(intervals)), max_size=8))}):
         keeper.hear(until(in_time, step_us), heard_us)
         heard_us = step_us
-    late_us = intervals[first].begin_us if first < len(intervals) else heard_us
+    late_us = min((each.begin_us for each in intervals[first:last]), default=heard_us)
     keeper.hear(intervals, min(late_us, heard_us) - 1)
     whole = judge_hours(LINE, intervals, RULES[pack])
     assert keeper.standing == {each.violation_id: each for each in whole.violations}
@@ -149,7 +160,7 @@ def test_what_comes_late_ends_in_what_it_would_have_been(
 @given(intervals=timelines(), data=st.data())
 def test_nothing_comes_before_it_is_due(pack: str, intervals: list[Interval], data: st.DataObject) -> None:
     """What really followed, and driving without end from any moment on."""
-    now_us = data.draw(st.integers(intervals[0].begin_us + 1, intervals[-1].end_us))
+    now_us = data.draw(st.integers(intervals[0].begin_us + 1, last_us(intervals)))
     known = until(intervals, now_us)
     judged = judge_hours(LINE, known, RULES[pack])
     ended_us = judged.judged_to_us
@@ -160,6 +171,26 @@ def test_nothing_comes_before_it_is_due(pack: str, intervals: list[Interval], da
         events = [(each.violation_id, each.proven_us) for each in after.violations]
         events += [(each.warning_id, each.at_us) for each in after.warnings]
         assert [moment for name, moment in events if name not in told and moment < judged.due_us] == []
+
+
+@pytest.mark.parametrize("every_h", [1, 6, 13])
+def test_a_day_that_no_rest_ends_for_weeks_is_followed_to_its_end(every_h: int) -> None:
+    """The third long day of a week goes on into the second week after: the long days before it still count."""
+    rules = load_hours("eu").rules
+    intervals: list[Interval] = []
+    at_us = to_us(datetime(2025, 3, 3, tzinfo=HANOI))
+    long_days = [(Activity.DRIVING, 4.5), (Activity.REST, 0.75), (Activity.DRIVING, 4.75), (Activity.REST, 9.0)] * 3
+    for activity, hours in long_days[:-1] + [(Activity.WORK, 7.0), (Activity.DRIVING, 0.1)] * 50:
+        until_us = at_us + round(hours * HOUR_US)
+        intervals.append(Interval(at_us, until_us, activity, "A", "goods"))
+        at_us = until_us
+    keeper, heard_us = Keeper(rules), intervals[0].begin_us
+    for step_us in [*range(heard_us + HOUR_US, at_us, every_h * HOUR_US), at_us]:
+        keeper.hear(until(intervals, step_us), heard_us)
+        heard_us = step_us
+    whole = judge_hours(LINE, intervals, rules)
+    assert "daily_extension" in {each.kind for each in whole.violations}
+    assert keeper.standing == {each.violation_id: each for each in whole.violations}
 
 
 @packs
@@ -175,7 +206,7 @@ def test_a_lawful_week_is_seldom_due(pack: str) -> None:
             intervals.append(Interval(at_us, until_us, activity, "A", "goods"))
             at_us = until_us
     heard_us = intervals[0].begin_us
-    for step_us in range(heard_us + 10 * SECOND_US, intervals[-1].end_us, 10 * SECOND_US):
+    for step_us in range(heard_us + 10 * SECOND_US, last_us(intervals), 10 * SECOND_US):
         before_us = keeper.judged_to_us
         keeper.hear(until(intervals, step_us), heard_us)
         judged += keeper.judged_to_us != before_us

@@ -108,8 +108,9 @@ class HoursKeeper:
         rules = await self._rules_of([each.line for each in due])
         since = {}
         for each in due:
-            since[each.line] = states[each.line].since_us
-            if rules[each.line].reach_us(each.begin_us) < since[each.line]:
+            state = states[each.line]
+            since[each.line] = state.since_us
+            if rules[each.line].reaches_behind(each.begin_us, state.since_us, state.judged_to_us):
                 since[each.line] = await self._reset_before(each.line, each.begin_us, rules[each.line])
         timelines = await self._activity.timeline(list(since.items()))
         saved: dict[Line, LineState] = {}
