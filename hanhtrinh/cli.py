@@ -43,6 +43,7 @@ EXPECTED_ERRORS = frozenset(
         ("storage", "WrongLog"),
         ("storage", "ExcuseError"),
         ("hanhtrinh", "DetectorError"),
+        ("hanhtrinh", "PortTaken"),
     }
 )
 

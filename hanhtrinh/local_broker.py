@@ -15,6 +15,10 @@ from amqtt.plugins.base import BaseAuthPlugin
 from amqtt.session import Session
 
 
+class PortTaken(Exception):
+    """Another program listens where the broker should; the message names the port and the setting."""
+
+
 class LocalAccess(BaseAuthPlugin):  # type: ignore[misc]  # amqtt is not typed
     """Lets everybody in. amqtt's own anonymous plugin also forgets each session when its client leaves."""
 
@@ -44,9 +48,9 @@ class LocalBroker:
         return True
 
     async def start(self) -> None:
-        """Listen. OSError when the port is taken."""
+        """Listen. PortTaken when another program does."""
         if not self.is_free:
-            raise OSError(f"port {self.port} on {self.host} is taken by another program: set HANHTRINH_MQTT_PORT")
+            raise PortTaken(f"port {self.port} on {self.host} is taken by another program: set HANHTRINH_MQTT_PORT")
         # Every connection and every refused detail would be a line on the screen of who only wanted to look.
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.ERROR)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -77,7 +78,7 @@ def check(
         latest_us=time.time_ns() // 1000,
     )
     _print(judgement, loaded, as_json=as_json)
-    _summarise(judgement, rejected, loaded, len(vehicle_names))
+    _summarise(judgement, rejected, loaded, len(np.unique(columns.vehicle)))
 
 
 def _registry(path: Path | None) -> list[VehicleRow]:

@@ -8,6 +8,7 @@ import logging
 import re
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -44,7 +45,9 @@ def run(
         str | None, typer.Option("--for", metavar="60s", help="Stop by itself after so many s, m or h.")
     ] = None,
     vehicles: Annotated[int, typer.Option(min=1, max=10_000, help="Vehicles of the demo.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the demo.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the demo; without it each run has a fleet of its own.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Run everything in one process: MQTT broker, bridge, log, database, worker and alerts on this screen.
@@ -61,7 +64,9 @@ def run(
     pack = load_pack(settings.rule_pack, settings.rules)
     console = Console(stderr=as_json, highlight=False)
     with database(settings) as url:
-        fleet = LiveFleet(seed, vehicles, lambda: datetime.now(UTC)) if demo else None
+        # Two demos with one seed in one database would be the same vehicles in two places at once.
+        chosen = time.time_ns() // 1_000_000_000 % 1_000_000 if seed is None else seed
+        fleet = LiveFleet(chosen, vehicles, lambda: datetime.now(UTC)) if demo else None
         ended_by, summary = run_async(
             _run(Everything(settings, url, pack, console), url, settings, fleet, seconds, console)
         )
