@@ -114,7 +114,7 @@ async def the_history_shows_what_changed(late: Chain) -> None:
     unexplained = await late.rows(
         "SELECT v.violation_id FROM violations v WHERE v.status = 'withdrawn' AND NOT EXISTS"
         " (SELECT FROM violation_revisions r WHERE r.violation_id = v.violation_id AND r.change = 'withdrawn'"
-        " AND r.why LIKE '%late fixes%' AND r.before IS NOT NULL)"
+        " AND r.why ~ 'late fixes|fixes came later' AND r.before IS NOT NULL)"
     )
     assert unexplained == []
 
