@@ -54,10 +54,10 @@ def calm_morning(vehicles: int, minutes: float, seed: int = 1) -> Workload:
     return morning(vehicles, minutes, CALM, seed)
 
 
-def fixes_of(vehicles: int, minutes: float, seed: int = 1) -> list[Fix]:
-    """The fixes of a calm morning in the order of sending."""
+def fleet_fixes(vehicles: int, minutes: float, seed: int = 1) -> tuple[Roster, list[Fix]]:
+    """The fleet, and the fixes of a calm morning in the order of sending."""
     fleet = Fleet(seed, vehicles, START, timedelta(minutes=minutes), network=CALM)
-    return [fix for delivery in fleet.deliveries() for fix in delivery.fixes]
+    return fleet.roster, [fix for delivery in fleet.deliveries() for fix in delivery.fixes]
 
 
 def fill(bootstrap: str, topic: str, messages: Sequence[tuple[str, RawMessage]]) -> None:
