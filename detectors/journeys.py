@@ -167,8 +167,10 @@ class JourneyJudge:
         direct[previous.there & is_jump(leg_mm, leg_us, numbers)] = Check.JUMP
         suspicious = direct != 0
         suspicious |= first & (state.suspect_us[rows.vehicle] != NEVER)
-        for vehicle in np.unique(rows.vehicle[suspicious]).tolist():
-            begin, end = np.searchsorted(rows.vehicle, [vehicle, vehicle + 1]).tolist()
+        suspects = np.unique(rows.vehicle[suspicious])
+        begins = np.searchsorted(rows.vehicle, suspects).tolist()
+        ends = np.searchsorted(rows.vehicle, suspects, side="right").tolist()
+        for vehicle, begin, end in zip(suspects.tolist(), begins, ends, strict=True):
             here = slice(begin, end)
             places = map(
                 Place,

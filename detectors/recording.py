@@ -17,6 +17,9 @@ from detectors.precedence import standing_rows
 from detectors.silence import Silences
 from detectors.violation import Violation
 
+_ACTIVITIES = tuple(Activity)
+"""By number, at a fraction of what looking one up in the enumeration costs."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecordingJudgement:
@@ -74,16 +77,15 @@ def _lines(
 ) -> dict[Line, list[Interval]]:
     """The intervals of each line; a vehicle's last activity holds until its last trusted fix."""
     lines: dict[Line, list[Interval]] = {}
-    codes, times_us = activity.vehicle.tolist(), activity.time_us.tolist()
-    for row, (vehicle, begin_us) in enumerate(zip(codes, times_us, strict=True)):
-        is_last = row + 1 == len(codes) or codes[row + 1] != vehicle
-        end_us = int(judge.state.last_us[vehicle]) if is_last else times_us[row + 1]
-        name = vehicles.names[vehicle]
-        driver_id = drivers.name(int(activity.driver[row]))
+    codes, begins_us = activity.vehicle.tolist(), activity.time_us.tolist()
+    is_last = np.append(activity.vehicle[1:] != activity.vehicle[:-1], True)[: len(codes)]
+    ends_us = np.append(activity.time_us[1:], 0)[: len(codes)]
+    ends_us[is_last] = judge.state.last_us[activity.vehicle[is_last]]
+    columns = (codes, begins_us, ends_us.tolist(), activity.driver.tolist(), activity.activity.tolist())
+    for vehicle, begin_us, end_us, driver, done in zip(*columns, strict=True):
+        name, driver_id = vehicles.names[vehicle], drivers.name(driver)
         line = Line(driver_id, None if driver_id else name)
-        lines.setdefault(line, []).append(
-            Interval(begin_us, end_us, Activity(int(activity.activity[row])), name, kinds.get(name))
-        )
+        lines.setdefault(line, []).append(Interval(begin_us, end_us, _ACTIVITIES[done], name, kinds.get(name)))
     return lines
 
 
@@ -95,6 +97,7 @@ class _Places:
 
     def at(self, vehicle: int, time_us: int) -> tuple[float, float] | None:
         rows = self._rows
-        begin, end = np.searchsorted(rows.vehicle, [vehicle, vehicle + 1])
+        # In the column's own type: it would be converted as a whole otherwise, for each place.
+        begin, end = np.searchsorted(rows.vehicle, np.array([vehicle, vehicle + 1], dtype=rows.vehicle.dtype))
         row = begin + np.searchsorted(rows.time_us[begin:end], time_us, side="right") - 1
         return None if row < begin else (float(rows.lat[row]), float(rows.lon[row]))

@@ -25,6 +25,7 @@ from detectors.rules import RulePack
 from hanhtrinh.commands.recording_options import Files, Maps, SpeedUnit, TimeFormat, TimeZone, VehicleId, mapping_of
 from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.driver_packs import DriverPacks
+from hanhtrinh.garbage import collect_rarely
 from hanhtrinh.rule_packs import LoadedPack, load_pack
 from hanhtrinh.screen import violation_table
 from ingest.recordings import ColumnMapping, Recording, RejectedRow
@@ -62,6 +63,7 @@ def check(
 
     Example: hanhtrinh check day.csv.gz --map time=timestamp --speed-unit ms --rule speeding.max_gap_s=300
     """
+    collect_rarely()
     loaded = load_pack(rules, rule or ())
     mapping = mapping_of(maps, speed_unit, time_format, time_zone, vehicle_id)
     registry = _registry(vehicles)

@@ -86,14 +86,17 @@ class BatchProcessor:
         """Load these vehicles if they are not known."""
         await self._roster.load(codes, self._fixes, self._vehicles, self._activity, self._violations)
 
-    async def process(self, intake: Intake) -> BatchResult:
-        """Judge and commit. Fenced when another worker owns a partition by now; psycopg errors as they come."""
+    async def process(self, intake: Intake, *, careful: bool = False) -> BatchResult:
+        """Judge and commit. Fenced when another worker owns a partition by now; psycopg errors as they come.
+
+        `careful` takes no fix for new without asking the database: after a UniqueViolation.
+        """
         rows = await self._arrange(intake)
         sound = (rows.flags & CLOCKS) == 0
         await self._fixes.make_room(_months(rows.columns.time_us[sound]))
         judgement = self._judge(rows)
         async with self._connection.transaction():
-            return await self._commit(intake, rows, judgement)
+            return await self._commit(intake, rows, judgement, careful=careful)
 
     async def _arrange(self, intake: Intake) -> _Rows:
         """One row for each (vehicle, time), its vehicle known, late ones told apart."""
@@ -134,12 +137,12 @@ class BatchProcessor:
         flags[current], settled[current] = judgement.flags, judgement.settled
         return replace(judgement, flags=flags, settled=settled)
 
-    async def _commit(self, intake: Intake, rows: _Rows, judgement: Judgement) -> BatchResult:
+    async def _commit(self, intake: Intake, rows: _Rows, judgement: Judgement, *, careful: bool) -> BatchResult:
         roster, columns = self._roster, rows.columns
         # The position is taken first: its row lock keeps a competing worker out until this transaction ends.
         await self._positions.hold(self._connection, {piece.partition: piece.start for piece in intake.slices})
         sound = (rows.flags & CLOCKS) == 0
-        fresh = sound & ~rows.late & (columns.time_us > roster.newest_us[columns.vehicle])
+        fresh = sound & ~rows.late & (columns.time_us > roster.newest_us[columns.vehicle]) & (not careful)
         table = _fix_rows(intake, rows, judgement)
         known = np.flatnonzero(~fresh).tolist()
         await self._fixes.add_new([table[row] for row in np.flatnonzero(fresh).tolist()])
@@ -152,7 +155,11 @@ class BatchProcessor:
         anchors = roster.stored(columns.vehicle, columns.time_us, judgement.settled, sound, rows.partitions)
         await self._vehicles.save_anchors(self._positions.log_id, anchors)
         changed = [known[n] for n in settled.added] + [known[n] for n, _ in settled.replaced]
-        marks = self._marks(intake, rows, [row for row in changed if rows.late[row]])
+        # Judged here as new and trusted, but what is stored at that moment stays, distrusted: a clock that was ahead
+        # when its fix first came. What stands is judged, so the vehicle's past is judged again.
+        misjudged = [row for row in (known[n] for n in settled.doubled + settled.lost) if rows.flags[row] == 0]
+        again = [row for row in changed if rows.late[row]] + [row for row in misjudged if not rows.late[row]]
+        marks = self._marks(intake, rows, again)
         await self._vehicles.save_marks(self._positions.log_id, marks)
         stages = await self._judged(intake, rows, judgement)
         # A displaced fix was counted when it was stored: its row stays, its letter is new.

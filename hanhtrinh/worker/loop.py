@@ -215,12 +215,17 @@ class Worker:
         session.pending.replace(marks)
         log.info("assigned partitions=%s positions=%s marks=%d", partitions, self._next, len(marks))
 
-    async def _process(self, session: _Session, slices: Sequence[LogSlice]) -> None:
+    async def _process(self, session: _Session, slices: Sequence[LogSlice], *, careful: bool = False) -> None:
         began_s = time.perf_counter()
         intake = take_in(slices, self._formats)
         await self._catch_up(session, intake)
         try:
-            result = await session.batch.process(intake)
+            result = await session.batch.process(intake, careful=careful)
+        except psycopg.errors.UniqueViolation as error:
+            # Stored once by a clock that ran ahead, and new to a state that knows sound clocks only.
+            session.roster.forget()
+            await (self._isolate(session, slices, error) if careful else self._process(session, slices, careful=True))
+            return
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             session.roster.forget()
             await self._isolate(session, slices, error)
