@@ -90,7 +90,8 @@ class Vehicle:
 
     def to_list(self) -> list[Any]:
         """The state as a store keeps it."""
-        return [getattr(self, name) for name in self.__slots__]
+        values = [getattr(self, name) for name in self.__slots__]
+        return [list(value) if isinstance(value, Position) else value for value in values]
 
     @classmethod
     def of_list(cls, values: list[Any]) -> Vehicle:

@@ -15,7 +15,7 @@ from benchmarks.workload import PARTITIONS, Workload, calm_morning, fill, mornin
 
 _POLL_S = 0.02
 _PATIENCE_S = 300
-_WARM_SHARE = 0.15
+WARM_SHARE = 0.15
 """So much is left out at the start: vehicles are loaded for the first time, the partition is made."""
 
 
@@ -82,7 +82,7 @@ def measure(servers: Servers, workload: Workload, topic: str) -> Speed:
             "log_partitions": PARTITIONS,
         }
         with hanhtrinh(servers.folder("worker"), "work", **settings) as worker:
-            begin = _wait(connection, worker, lambda now: now.messages >= _WARM_SHARE * len(workload.messages))
+            begin = _wait(connection, worker, lambda now: now.messages >= WARM_SHARE * len(workload.messages))
             stored = _wait(connection, worker, lambda now: now.messages >= len(workload.messages))
             end = _wait(connection, worker, lambda now: not now.marks)
             rss_mib = worker.rss_bytes() / 2**20

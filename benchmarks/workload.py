@@ -64,7 +64,7 @@ def fill(bootstrap: str, topic: str, messages: Sequence[tuple[str, RawMessage]])
     """Make the topic and put the messages in it, as the bridge would."""
 
     async def append() -> None:
-        await _make_topic(bootstrap, topic)
+        await make_topic(bootstrap, topic)
         writer = KafkaLogWriter(bootstrap, topic, PARTITIONS)
         await writer.open()
         try:
@@ -76,7 +76,7 @@ def fill(bootstrap: str, topic: str, messages: Sequence[tuple[str, RawMessage]])
     asyncio.run(append())
 
 
-async def _make_topic(bootstrap: str, topic: str) -> None:
+async def make_topic(bootstrap: str, topic: str) -> None:
     """Without retention: the broker goes by the messages' own times, which are long past."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()

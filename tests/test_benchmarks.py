@@ -1,0 +1,64 @@
+"""Every benchmark runs and says what it found in the agreed fields. How fast it was decides nothing here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.__main__ import NAMES
+
+_ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    """What one quick run of all benchmarks printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick", "--json"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=_ROOT,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-4_000:]
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
+
+
+def test_the_machine_is_named(found: dict[str, Any]) -> None:
+    assert found["quick"] is True
+    assert {"processor", "cores", "memory_gib", "system", "python", "load_at_start", "at"} <= found["machine"].keys()
+
+
+def test_all_benchmarks_are_there_in_their_order(found: dict[str, Any]) -> None:
+    assert [each["benchmark"] for each in found["benchmarks"]] == list(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_benchmark_reports_figures_with_units_and_spread(found: dict[str, Any], name: str) -> None:
+    (report,) = (each for each in found["benchmarks"] if each["benchmark"] == name)
+    if name == "peers" and report["skipped"]:
+        assert "cannot be installed" in report["skipped"]
+        return
+    assert report["skipped"] is None
+    assert report["what"]
+    assert report["figures"]
+    for figure in report["figures"]:
+        assert figure["name"]
+        assert figure["runs"]
+        assert 0 < figure["lowest"] <= figure["median"] <= figure["highest"]
+
+
+def test_a_name_that_no_benchmark_has_is_refused_with_those_there_are() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "speed"], check=False, capture_output=True, text=True, cwd=_ROOT
+    )
+    assert done.returncode == 2
+    assert "speed" in done.stderr
+    assert all(name in done.stderr for name in NAMES)
