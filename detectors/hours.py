@@ -89,10 +89,12 @@ def _since_us(timeline: Timeline, rules: HoursRules, since_us: int) -> int:
     if horizon_us is None:
         horizon_us = rules.reach_us(timeline.begin_us)
     rested_us = _complete_rest_us(timeline, rules, horizon_us) or since_us
-    # From a rest to the next driving there is nothing that could still count; doubted driving begins earlier.
-    begins_us = [timeline.next_driving_us(rested_us), *(each.begin_us for each in timeline.doubtful)]
-    driving_us = [each for each in begins_us if each is not None and each >= rested_us]
-    return max(since_us, min([horizon_us, *driving_us]))
+    # From a rest to the next driving there is nothing that could still count.
+    driving_us = timeline.next_driving_us(rested_us)
+    begins_us = [horizon_us] if driving_us is None else [horizon_us, driving_us]
+    # What another vehicle does may begin before that driving and outlast it.
+    begins_us += [each.begin_us for each in timeline.overlapping(rules.common_rests) if each.begin_us >= rested_us]
+    return max(since_us, min(begins_us))
 
 
 def _horizon_us(timeline: Timeline, rules: HoursRules, time_us: int) -> int | None:
@@ -108,9 +110,8 @@ def _complete_rest_us(timeline: Timeline, rules: HoursRules, to_us: int) -> int 
     """The latest moment up to a time at which a rest was complete by every rule, after some driving."""
     if not timeline.intervals:
         return None
-    rest, longest = rules.breaks, rules.days_between_rests
-    if longest:
-        rest = tuple(each and daily for each, daily in zip(rules.breaks, rules.daily_rests, strict=True))
+    rest, longest = rules.common_rests, rules.days_between_rests
+    busy = timeline.overlapping(rest)
     least_us = min(rule.rest_us for rule in rules.daily.rules) if longest else rules.shortest_rest_us
     for begin_us, end_us in reversed(timeline.rests(rest, least_us)):
         if begin_us >= to_us:
@@ -124,7 +125,7 @@ def _complete_rest_us(timeline: Timeline, rules: HoursRules, to_us: int) -> int 
         complete_us = begin_us + required_us
         if complete_us > min(end_us, to_us):
             continue
-        # Unknown may be rest, but where it is doubted driving a vehicle was on its way: no place to begin.
-        if not any(doubt.begin_us < complete_us < doubt.end_us for doubt in timeline.doubtful):
+        # No place to begin in the midst of what a vehicle does, even where another one hides it.
+        if not any(each.begin_us < complete_us < each.end_us for each in busy):
             return complete_us
     return None

@@ -35,6 +35,13 @@ class HoursRules:
         return bool(self.daily.rules) and self.daily.rules[0].rest_s is not None
 
     @property
+    def common_rests(self) -> Resting:
+        """What counts as rest by every rule."""
+        if not self.days_between_rests:
+            return self.breaks
+        return tuple(each and daily for each, daily in zip(self.breaks, self.daily_rests, strict=True))
+
+    @property
     def shortest_rest_us(self) -> int:
         """The shortest rest that ends a drive of any vehicle under any version, microseconds."""
         return round(min(min([rule.rest_s, *rule.rest_s_by_kind.values()]) for rule in self.continuous.rules) * 1e6)

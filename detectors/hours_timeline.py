@@ -111,6 +111,14 @@ def _without_overlap(intervals: Sequence[Interval]) -> list[Interval]:
     return flat
 
 
+def _overlap(intervals: Sequence[Interval]) -> bool:
+    """Whether two of these overlap, whatever their order."""
+    ends_us = [each[1] for each in intervals]
+    if all(map(le, ends_us, [each[0] for each in intervals[1:]])):
+        return False
+    return any(before[1] > after[0] for before, after in pairwise(sorted(each[:2] for each in intervals)))
+
+
 def _joined(intervals: Iterable[Interval]) -> list[Interval]:
     """Intervals that say the same of one vehicle and touch are one: where two vehicles overlap, the older one wins."""
     joined: list[Interval] = []
@@ -165,8 +173,8 @@ class Timeline:
     def __init__(self, intervals: Sequence[Interval], two_vehicles_us: int | None = None) -> None:
         """Driving in two vehicles at once for longer than `two_vehicles_us` counts as unknown: whoever drove, it was
         not this one driver alone."""
-        several = two_vehicles_us is not None and len({each.vehicle_id for each in intervals}) > 1
-        self.doubtful = in_two_vehicles(intervals, two_vehicles_us or 0) if several else []
+        self._told = intervals if _overlap(intervals) else ()
+        self.doubtful = [] if two_vehicles_us is None else in_two_vehicles(self._told, two_vehicles_us)
         """Stretches in which the driver drove two vehicles at once."""
         self.intervals = flatten(_doubted(intervals, self.doubtful) if self.doubtful else intervals)
         self.pieces = [each for each in self.intervals if each[2] == Activity.DRIVING]
@@ -174,6 +182,10 @@ class Timeline:
         self._begins_us = [each[0] for each in self.pieces]
         self._driven_us = [0, *accumulate([each[1] - each[0] for each in self.pieces])]
         self._busy: dict[Resting, list[Interval]] = {}
+
+    def overlapping(self, rest: Resting) -> list[Interval]:
+        """Where any overlap, the intervals as they were told that are no rest; else none."""
+        return [each for each in self._told if not rest[each.activity]]
 
     @property
     def begin_us(self) -> int:

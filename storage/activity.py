@@ -96,25 +96,18 @@ class ActivityStore:
         await self.add(changes)
         return drivers | {change.driver_id for change in changes}
 
-    async def timeline(
-        self, lines: Sequence[tuple[Line, int]], *, spanning: bool = False
-    ) -> dict[Line, list[Interval]]:
-        """The intervals of each line that begin at its time (microseconds) or later.
+    async def timeline(self, lines: Sequence[tuple[Line, int]]) -> dict[Line, list[Interval]]:
+        """The intervals of each line that end after its time (microseconds).
 
-        A vehicle's last activity holds until its newest trusted fix. `spanning` adds those that began earlier and go
-        on: needless where the line is known to rest.
+        A vehicle's last activity holds until its newest trusted fix.
         """
         found: dict[Line, list[Interval]] = {line: [] for line, _ in lines}
         drivers = [(line.driver_id, since_us) for line, since_us in lines if line.driver_id is not None]
         vehicles = [(line.vehicle_id, since_us) for line, since_us in lines if line.driver_id is None]
         since = dict(lines)
-        for wanted, match, is_driver in (
-            (drivers, "c.driver_id = w.id", True),
-            (vehicles, "c.vehicle_id = w.id AND c.driver_id IS NULL", False),
-        ):
+        for wanted, query, is_driver in ((drivers, _OF_DRIVERS, True), (vehicles, _OF_VEHICLES, False)):
             if not wanted:
                 continue
-            query = _TIMELINE.format(changes=(_CHANGES + _SPANNING if spanning else _CHANGES).format(match=match))
             cursor = await self._connection.execute(
                 query, ([name for name, _ in wanted], [since for _, since in wanted])
             )
@@ -172,11 +165,29 @@ class ActivityStore:
         )
 
 
-_CHANGES = f"SELECT * FROM activity_changes c WHERE {{match}} AND c.time >= {_TIME.format('w.since_us')}"
-_SPANNING = (
-    " UNION ALL (SELECT DISTINCT ON (c.vehicle_id) c.* FROM activity_changes c"
-    f" WHERE {{match}} AND c.time < {_TIME.format('w.since_us')} ORDER BY c.vehicle_id, c.time DESC)"
-)
+_SINCE = _TIME.format("w.since_us")
+# The change that holds at the time itself is looked up vehicle by vehicle: a driver has few, and a long history.
+_CHANGES_OF_DRIVER = f"""
+    SELECT * FROM activity_changes WHERE driver_id = w.id AND time >= {_SINCE}
+    UNION ALL SELECT held.* FROM (
+        WITH RECURSIVE driven (vehicle_id) AS (
+            (SELECT min(vehicle_id) FROM activity_changes WHERE driver_id = w.id)
+            UNION ALL SELECT (
+                SELECT min(a.vehicle_id) FROM activity_changes a
+                WHERE a.driver_id = w.id AND a.vehicle_id > driven.vehicle_id
+            ) FROM driven WHERE driven.vehicle_id IS NOT NULL
+        ) SELECT vehicle_id FROM driven WHERE vehicle_id IS NOT NULL
+    ) vehicle JOIN LATERAL (
+        SELECT * FROM activity_changes a WHERE a.vehicle_id = vehicle.vehicle_id AND a.time < {_SINCE}
+        ORDER BY a.time DESC LIMIT 1
+    ) held ON held.driver_id = w.id
+"""
+_CHANGES_OF_VEHICLE = f"""
+    SELECT * FROM activity_changes WHERE vehicle_id = w.id AND driver_id IS NULL AND time >= {_SINCE}
+    UNION ALL SELECT * FROM (
+        SELECT * FROM activity_changes WHERE vehicle_id = w.id AND time < {_SINCE} ORDER BY time DESC LIMIT 1
+    ) held WHERE driver_id IS NULL
+"""
 _TIMELINE = f"""
 SELECT w.id, c.vehicle_id, {_TIME_US.format("c.time")},
        coalesce({_TIME_US.format("n.time")}, {_TIME_US.format("f.time")}), c.activity, v.kind
@@ -191,3 +202,5 @@ LEFT JOIN LATERAL (
 ) f ON true
 LEFT JOIN vehicles v ON v.vehicle_id = c.vehicle_id
 """
+_OF_DRIVERS = _TIMELINE.format(changes=_CHANGES_OF_DRIVER)
+_OF_VEHICLES = _TIMELINE.format(changes=_CHANGES_OF_VEHICLE)

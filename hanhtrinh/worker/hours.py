@@ -143,7 +143,7 @@ class HoursKeeper:
     async def _reset_before(self, line: Line, time_us: int, rules: HoursRules) -> int:
         reach_us = rules.reach_us(time_us)
         for back_us in _LOOK_BACK_US:
-            intervals = (await self._activity.timeline([(line, reach_us - back_us)], spanning=True))[line]
+            intervals = (await self._activity.timeline([(line, reach_us - back_us)]))[line]
             reset_us = reset_before(intervals, time_us, rules)
             if reset_us is not None:
                 return reset_us

@@ -97,6 +97,7 @@ CREATE TABLE activity_changes (
     PRIMARY KEY (vehicle_id, time)
 );
 CREATE INDEX activity_changes_driver ON activity_changes (driver_id, time) WHERE driver_id IS NOT NULL;
+CREATE INDEX activity_changes_driven ON activity_changes (driver_id, vehicle_id) WHERE driver_id IS NOT NULL;
 
 CREATE TABLE violations (
     violation_id text PRIMARY KEY,
