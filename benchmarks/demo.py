@@ -13,7 +13,7 @@ _EVERY_S = 0.5
 
 def run(servers: Servers, *, quick: bool) -> Report:
     """The embedded default: broker, bridge, log, worker, notifier and simulator in the process that is measured."""
-    vehicles, seconds, repeats = (20, 6, 1) if quick else (1_000, 90, 2)
+    vehicles, seconds, repeats = (20, 6, 1) if quick else (1_000, 300, 1)
     samples = [_measure(servers, vehicles, seconds) for _ in range(repeats)]
     return Report(
         "demo",

@@ -83,7 +83,17 @@ def _day(vehicle_id: str, fixes: int) -> list[Fix]:
     metres = np.cumsum((speed_kmh + np.append(0.0, speed_kmh[:-1])) / 2 / 3.6 * 10)
     lat = 20.0 + np.abs((metres / 111_195 + 1) % 2 - 1)
     return [
-        Fix(vehicle_id, begin_us + place * 10_000_000, at, 105.8, kmh, "D-late", satellites=9, hdop=0.9, valid=True)
+        Fix(
+            vehicle_id,
+            begin_us + place * 10_000_000,
+            at,
+            105.8,
+            kmh,
+            f"D-{vehicle_id}",
+            satellites=9,
+            hdop=0.9,
+            valid=True,
+        )
         for place, (at, kmh) in enumerate(zip(lat.round(6).tolist(), speed_kmh.tolist(), strict=True))
     ]
 
