@@ -17,6 +17,9 @@ class Alert(NamedTuple):
     event_at: datetime
     vehicle_id: str | None
     violation: Mapping[str, Any]
+    operator_name: str | None = None
+    operator_url: str | None = None
+    """Where the vehicle's operator wants its alerts; from the registry, never on the wire."""
 
 
 def encode(alert: Alert) -> bytes:

@@ -1,59 +1,19 @@
-"""An alert as one line that a person understands.
-
-The words of a language stand in one `Phrases`; another language is another `Phrases`.
-"""
+"""An alert as a person reads it: one line for a screen, or a title and a text for mail and messengers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from alerts.alert import Alert
+from alerts.phrases import ENGLISH, LANGUAGES, Phrases
 
 VIETNAM = ZoneInfo("Asia/Ho_Chi_Minh")
-
-
-@dataclass(frozen=True)
-class Phrases:
-    """The words of one language. Templates are filled by `str.format` with the names shown in ENGLISH."""
-
-    kinds: Mapping[str, str]
-    stages: Mapping[str, str]
-    driver: str
-    no_driver: str
-    speed: str
-    hours: str
-    rest: str
-    silence: str
-    place: str
-    review: str
-    decimal_mark: str
-
-
-ENGLISH = Phrases(
-    kinds={
-        "speeding": "speeding",
-        "continuous_driving": "driving without a rest",
-        "short_rest": "rest too short",
-        "daily_driving": "driving time of the day",
-        "weekly_driving": "driving time of the week",
-        "fortnight_driving": "driving time of two weeks",
-        "daily_extension": "one long day too many",
-        "silence": "silent tracker",
-    },
-    stages={"warning": "{kind}: warning", "opened": "{kind}: began", "closed": "{kind}: ended"},
-    driver="driver {driver}",
-    no_driver="driver unknown",
-    speed="{top} km/h where {limit} is allowed (+{excess})",
-    hours="{actual} h where {limit} h is allowed",
-    rest="{actual} h where {limit} h is required",
-    silence="nothing for {actual} h where {limit} h is allowed",
-    place="at {lat}, {lon}",
-    review="to be reviewed",
-    decimal_mark=".",
-)
+_AROUND = timedelta(minutes=30)
+"""What a linked panel shows before and after."""
 
 
 def describe(alert: Alert, phrases: Phrases = ENGLISH, zone: ZoneInfo = VIETNAM) -> str:
@@ -69,6 +29,69 @@ def describe(alert: Alert, phrases: Phrases = ENGLISH, zone: ZoneInfo = VIETNAM)
         phrases.review if violation.get("grade") == "review" else None,
     ]
     return " | ".join(_printable(part) for part in parts if part)
+
+
+class Letter(NamedTuple):
+    """What mail and messengers carry: a title of one line, and a text of several."""
+
+    title: str
+    text: str
+
+
+class Wording:
+    """How one channel words its alerts: language, time zone, and where a reader finds more."""
+
+    def __init__(self, phrases: Phrases, zone: ZoneInfo = VIETNAM, dashboards_url: str | None = None) -> None:
+        """`dashboards_url` is where people reach Grafana; without it letters carry no link."""
+        self.phrases = phrases
+        self._zone = zone
+        self._dashboards_url = dashboards_url.rstrip("/") if dashboards_url else None
+        self._language = next((name for name, known in LANGUAGES.items() if known is phrases), "en")
+
+    def line(self, alert: Alert) -> str:
+        """One line, as `describe` words it."""
+        return describe(alert, self.phrases, self._zone)
+
+    def letter(self, alert: Alert) -> Letter:
+        """The alert with every figure labelled; unknown parts left out, but an unknown driver is said to be so."""
+        phrases, violation = self.phrases, alert.violation
+        extent = _extent(violation, phrases)
+        title = " | ".join(part for part in (alert.vehicle_id, _headline(alert, phrases), extent) if part)
+        started = violation.get("started_at") or violation.get("counted_from")
+        lines = {
+            "vehicle": alert.vehicle_id,
+            "driver": violation.get("driver_id") or phrases.no_driver,
+            "operator": alert.operator_name or violation.get("operator_id"),
+            "extent": extent,
+            "time": self.time(alert.event_at),
+            "since": self.time(datetime.fromisoformat(started)) if started else None,
+            "place": _point(alert),
+            "grade": phrases.review if violation.get("grade") == "review" else None,
+            "link": self._link(alert),
+        }
+        text = [_headline(alert, phrases)]
+        text += [f"{phrases.labels[name]}: {value}" for name, value in lines.items() if value]
+        return Letter(_printable(title), "\n".join(map(_printable, text)))
+
+    def time(self, moment: datetime) -> str:
+        """Local, with the zone."""
+        return moment.astimezone(self._zone).isoformat(sep=" ", timespec="seconds")
+
+    def count(self, number: int) -> str:
+        """A whole number with the language's mark between thousands."""
+        return f"{number:,}".replace(",", self.phrases.thousands_mark)
+
+    def _link(self, alert: Alert) -> str | None:
+        if self._dashboards_url is None or alert.vehicle_id is None:
+            return None
+        began = alert.violation.get("started_at") or alert.violation.get("counted_from")
+        first = min(alert.event_at, datetime.fromisoformat(began)) if began else alert.event_at
+        query = {
+            "var-vehicle": alert.vehicle_id,
+            "from": _milliseconds(first - _AROUND),
+            "to": _milliseconds(alert.event_at + _AROUND),
+        }
+        return f"{self._dashboards_url}/d/hanhtrinh-vehicle-{self._language}?{urlencode(query)}"
 
 
 def _headline(alert: Alert, phrases: Phrases) -> str:
@@ -92,11 +115,14 @@ def _extent(violation: Mapping[str, Any], phrases: Phrases) -> str | None:
 
 
 def _place(alert: Alert, phrases: Phrases) -> str | None:
+    point = _point(alert)
+    return point and phrases.place.format(point=point)
+
+
+def _point(alert: Alert) -> str | None:
     place = alert.violation.get("end" if alert.stage == "closed" else "start")
-    if not place:
-        return None
-    # A point always: people paste the pair into a map search.
-    return phrases.place.format(lat=f"{place['lat']:.5f}", lon=f"{place['lon']:.5f}")
+    # A decimal point always: people paste the pair into a map search.
+    return f"{place['lat']:.5f}, {place['lon']:.5f}" if place else None
 
 
 def _number(value: float, phrases: Phrases) -> str:
@@ -110,3 +136,7 @@ def _hours(seconds: float) -> str:
 
 def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

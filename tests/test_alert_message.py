@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from alerts.alert import Alert
-from alerts.message import ENGLISH, describe
+from alerts.message import Wording, describe
+from alerts.phrases import ENGLISH, VIETNAMESE
+from detectors.violation import DRIVING_TIME_KINDS
 
 SPEEDING: dict[str, Any] = {
     "kind": "speeding",
@@ -41,7 +42,7 @@ def test_the_end_is_told_with_the_place_where_it_ended() -> None:
 def test_driving_time_is_told_in_hours_minutes_and_seconds() -> None:
     line = describe(alert({"kind": "continuous_driving", "grade": "review", "limit_s": 14400.0, "actual_s": 14400.9}))
     assert line == (
-        "2026-10-03 00:42:31+07:00 | driving without a rest: began | 29B-12345 | driver unknown | "
+        "2026-10-03 00:42:31+07:00 | continuous driving: began | 29B-12345 | driver unknown | "
         "4:00:00 h where 4:00:00 h is allowed | to be reviewed"
     )
 
@@ -51,26 +52,57 @@ def test_kinds_and_stages_to_come_are_told_by_their_names() -> None:
     assert line == "2026-10-03 00:42:31+07:00 | door open: escalated | driver unknown"
 
 
-def test_another_language_needs_only_other_phrases() -> None:
-    vietnamese = replace(
-        ENGLISH,
-        kinds={"speeding": "chạy quá tốc độ"},
-        stages={"opened": "Bắt đầu {kind}"},
-        driver="lái xe {driver}",
-        speed="{top} km/h, cho phép {limit} km/h (+{excess})",
-        place="tại {lat}, {lon}",
-        decimal_mark=",",
+def test_vietnamese_is_told_with_its_own_words_and_decimal_comma() -> None:
+    assert describe(alert(SPEEDING), VIETNAMESE) == (
+        "2026-10-03 00:42:31+07:00 | Bắt đầu vi phạm: chạy quá tốc độ | 29B-12345 | lái xe D7 | "
+        "72,4 km/h, giới hạn 60 km/h (vượt 12,4 km/h) | tại 21.02850, 105.85420"
     )
-    assert describe(alert(SPEEDING), vietnamese) == (
-        "2026-10-03 00:42:31+07:00 | Bắt đầu chạy quá tốc độ | 29B-12345 | lái xe D7 | "
-        "72,4 km/h, cho phép 60 km/h (+12,4) | tại 21.02850, 105.85420"
-    )
+
+
+def test_each_language_has_words_for_all_that_another_has() -> None:
+    assert set(VIETNAMESE.kinds) == set(ENGLISH.kinds) == {"speeding", "silence"} | DRIVING_TIME_KINDS
+    assert set(VIETNAMESE.stages) == set(ENGLISH.stages)
+    assert set(VIETNAMESE.labels) == set(ENGLISH.labels)
+
+
+def test_a_letter_labels_every_figure_and_links_to_the_vehicles_day() -> None:
+    wording = Wording(VIETNAMESE, dashboards_url="https://grafana.example.org/")
+    told = alert(SPEEDING | {"started_at": "2026-10-02T17:42:01Z", "operator_id": "HTX-1"})
+    title, text = wording.letter(told._replace(operator_name="HTX Thành Công"))
+    assert title == ("29B-12345 | Bắt đầu vi phạm: chạy quá tốc độ | 72,4 km/h, giới hạn 60 km/h (vượt 12,4 km/h)")
+    assert text.splitlines() == [
+        "Bắt đầu vi phạm: chạy quá tốc độ",
+        "Biển số: 29B-12345",
+        "Lái xe: D7",
+        "Đơn vị vận tải: HTX Thành Công",
+        "Mức độ: 72,4 km/h, giới hạn 60 km/h (vượt 12,4 km/h)",
+        "Thời điểm: 2026-10-03 00:42:31+07:00",
+        "Từ lúc: 2026-10-03 00:42:01+07:00",
+        "Vị trí: 21.02850, 105.85420",
+        "Chi tiết: https://grafana.example.org/d/hanhtrinh-vehicle-vi"
+        "?var-vehicle=29B-12345&from=1790961121000&to=1790964751900",
+    ]
+
+
+def test_a_letter_leaves_out_what_is_unknown_but_says_that_the_driver_is() -> None:
+    title, text = Wording(ENGLISH).letter(alert({"kind": "silence", "limit_s": 600.0, "actual_s": 1200.0}))
+    assert title == "29B-12345 | silent tracker: began | nothing for 0:20:00 h where 0:10:00 h is allowed"
+    assert "Driver: driver unknown" in text
+    assert "Details" not in text
+    assert "Place" not in text
+
+
+def test_a_vehicle_id_can_break_neither_title_nor_text() -> None:
+    title, text = Wording(ENGLISH).letter(alert(SPEEDING, vehicle_id="29B\r\nBcc: everybody"))
+    assert "\n" not in title
+    assert "\r" not in title + text
+    assert "Vehicle: 29B??Bcc: everybody" in text.splitlines()
 
 
 def test_a_warning_tells_what_was_driven_so_far() -> None:
     near = {"kind": "continuous_driving", "driver_id": "D7", "limit_s": 14400.0, "actual_s": 13500.0, "left_s": 900.0}
     line = describe(alert(near, "warning"))
-    assert "driving without a rest: warning" in line
+    assert "continuous driving: warning" in line
     assert "3:45:00 h where 4:00:00 h is allowed" in line
 
 
