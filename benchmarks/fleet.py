@@ -26,9 +26,10 @@ def run(servers: Servers, *, quick: bool) -> Report:
     topic = servers.kafka.topic("fleet")
     fill(servers.kafka.bootstrap, topic, list(_messages(0, _FIRST)))
     with servers.database() as url, psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO operators (operator_id, name) SELECT n, n FROM generate_series(0, 999) AS n")
         connection.execute(
-            "INSERT INTO vehicles (vehicle_id, kind, speed_class, limit_kmh)"
-            " SELECT 'V' || lpad(n::text, 7, '0'), 'goods', 'heavy', 70 FROM generate_series(0, %s) AS n",
+            "INSERT INTO vehicles (vehicle_id, operator_id, kind, speed_class, limit_kmh)"
+            " SELECT 'V' || lpad(n::text, 7, '0'), n %% 1000, 'goods', 'heavy', 70 FROM generate_series(0, %s) AS n",
             (vehicles,),
         )
         settings = {

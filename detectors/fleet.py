@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.checks import NEVER, Place
-from detectors.columns import UNKNOWN
+from detectors.columns import UNKNOWN, grown, room_for
 from detectors.limits import speeds
-
-_GROWTH = 1024
 
 
 class FleetState:
@@ -47,13 +45,9 @@ class FleetState:
         """Have rows for all codes below `size`."""
         if size <= self.size:
             return
-        new = max(size, self.size + self.size // 2, _GROWTH)
+        self.size = room_for(size, self.size)
         for name, blank in _BLANK.items():
-            old: NDArray[np.generic] = getattr(self, name)
-            grown = np.full(new, blank, dtype=old.dtype)
-            grown[: len(old)] = old
-            setattr(self, name, grown)
-        self.size = new
+            setattr(self, name, grown(getattr(self, name), self.size, blank))
 
     def forget(self, codes: NDArray[np.int32]) -> None:
         """Make the rows of these vehicles blank."""

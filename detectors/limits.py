@@ -7,7 +7,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.columns import Columns, Int
+from detectors.columns import Columns, Int, grown, room_for
 from detectors.rules import RulePack
 
 
@@ -44,13 +44,10 @@ class LimitBook:
         old = len(self._limit)
         if size <= old:
             return
-        new = max(size, old + old // 2, 1024)
+        new = room_for(size, old)
         limit, highest, source = self._entry(None, None)
         for name, value in (("_limit", limit), ("_highest", highest), ("_source", source)):
-            array = getattr(self, name)
-            grown = np.full(new, value, dtype=array.dtype)
-            grown[:old] = array
-            setattr(self, name, grown)
+            setattr(self, name, grown(getattr(self, name), new, value))
 
     def register(self, code: int, limit_kmh: float | None, speed_class: str | None) -> None:
         """Set what the registry knows of a vehicle. KeyError for a class the pack does not have."""

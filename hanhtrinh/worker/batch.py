@@ -184,9 +184,7 @@ class BatchProcessor:
             for vehicle, time_us, driver, activity in zip(*(c.tolist() for c in judgement.activity), strict=True)
         ]
         await self._activity.add(changes)
-        found = [
-            replace(each, operator_id=roster.operators.get(each.vehicle_id or "")) for each in judgement.violations
-        ]
+        found = [replace(each, operator_id=roster.operator_of(each.vehicle_id)) for each in judgement.violations]
         stages = await self._silences.spoken(rows.columns.vehicle, found, received_us)
         stages += await self._violations.record(found, received_us, STREAM)
         return stages + await self._hours.follow(touched_lines(judgement.legs, roster), received_us, STREAM)

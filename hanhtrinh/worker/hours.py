@@ -150,7 +150,7 @@ class HoursKeeper:
         return 0
 
     def _owned(self, warning: LimitWarning) -> LimitWarning:
-        return replace(warning, operator_id=self._roster.operators.get(warning.vehicle_id or ""))
+        return replace(warning, operator_id=self._roster.operator_of(warning.vehicle_id))
 
     async def _placed(self, violations: Sequence[Violation]) -> list[Violation]:
         """With the places of start and end, and the operator."""
@@ -161,7 +161,7 @@ class HoursKeeper:
                 each,
                 start=places[2 * number],
                 end=places[2 * number + 1],
-                operator_id=self._roster.operators.get(each.vehicle_id or ""),
+                operator_id=self._roster.operator_of(each.vehicle_id),
             )
             for number, each in enumerate(violations)
         ]

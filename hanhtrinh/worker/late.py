@@ -131,7 +131,7 @@ class LateJudge:
     ) -> list[StageCount]:
         stretch = Stretch(begin_us, judged.end_us)
         standing = await self._violations.standing_of_vehicle(vehicle_id, judged.judge.kinds, stretch)
-        operator_id = self._roster.operators.get(vehicle_id)
+        operator_id = self._roster.operator_of(vehicle_id)
         found = judged.violations()
         if any(row["kind"] == "silence" and row["status"] == "open" for row in standing):
             # Only what the watch has opened already: whether the log is read far enough to open one is its to know.

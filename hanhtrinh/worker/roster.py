@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.checks import ALONE, NEVER, Check
-from detectors.columns import Bool, Code, Names, columns_of
+from detectors.columns import UNKNOWN, Bool, Code, Names, columns_of, grown, room_for
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
 from storage.activity import ActivityStore
@@ -32,8 +32,6 @@ class Roster:
         self.drivers = drivers
         self.judge = judge
         self.limits = limits
-        self.kinds: dict[str, str | None] = {}
-        self.operators: dict[str, str] = {}
         self.loaded = np.zeros(0, dtype=np.bool_)
         """Whether the rows below, and the judge's, say how the vehicle stands."""
         self.partition = np.zeros(0, dtype=np.int32)
@@ -49,6 +47,8 @@ class Roster:
         self.line_due_us = np.zeros(0, dtype=np.int64)
         """When the line of the vehicle without a driver must be judged; NEVER while not known."""
         self.line_judged_us = np.zeros(0, dtype=np.int64)
+        self._operators = Names()
+        self._operator = np.zeros(0, dtype=np.int32)
         self._first_us = np.zeros(0, dtype=np.int64)
         self._anchor_us = np.zeros(0, dtype=np.int64)
         self._settled_us = np.zeros(0, dtype=np.int64)
@@ -69,6 +69,11 @@ class Roster:
         code = self.vehicles.code(vehicle_id)
         return code < len(self.loaded) and bool(self.loaded[code])
 
+    def operator_of(self, vehicle_id: str | None) -> str | None:
+        """The operator of a vehicle that was loaded; None for others, and for those that have none."""
+        code = self.vehicles.known(vehicle_id)
+        return self._operators.name(int(self._operator[code])) if UNKNOWN < code < len(self._operator) else None
+
     async def load(
         self, codes: Code, fixes: FixStore, vehicles: VehicleStore, activity: ActivityStore, violations: ViolationStore
     ) -> None:
@@ -84,11 +89,10 @@ class Roster:
         ):  # fmt: skip
             column[missing] = NEVER
         self._first_us[missing] = np.iinfo(np.int64).max
+        self._operator[missing] = UNKNOWN
         for known in await vehicles.registered(names):
             self.limits.register(self.vehicles.code(known.vehicle_id), known.limit_kmh, known.speed_class)
-            self.kinds[known.vehicle_id] = known.kind
-            if known.operator_id is not None:
-                self.operators[known.vehicle_id] = known.operator_id
+            self._operator[self.vehicles.code(known.vehicle_id)] = self._operators.code(known.operator_id)
         anchors = await vehicles.anchors(names)
         if anchors:
             await self._rebuild(anchors, fixes, activity)
@@ -155,12 +159,10 @@ class Roster:
         self.limits.reserve(size)
         if size <= old:
             return
-        new = max(size, old + old // 2, 1024)
+        new = room_for(size, old)
         for name in (
             "loaded", "partition", "silent_us", "newest_us", "line_due_us", "line_judged_us", "_first_us",
             "_anchor_us", "_settled_us",
         ):  # fmt: skip
-            column = getattr(self, name)
-            grown = np.zeros(new, dtype=column.dtype)
-            grown[:old] = column
-            setattr(self, name, grown)
+            setattr(self, name, grown(getattr(self, name), new, 0))
+        self._operator = grown(self._operator, new, UNKNOWN)

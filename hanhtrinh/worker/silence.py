@@ -140,7 +140,7 @@ class SilenceWatch:
             return []
         roster, now_us = self._roster, time.time_ns() // 1000
         opened = [self._silences.opened(roster.judge.state, code) for code in due.tolist()]
-        opened = [replace(each, operator_id=roster.operators.get(each.vehicle_id or "")) for each in opened]
+        opened = [replace(each, operator_id=roster.operator_of(each.vehicle_id)) for each in opened]
         async with self._connection.transaction():
             await self._positions.hold(self._connection, dict(owned))
             # A backlog that comes in pieces ends a silence and leaves a later one: people know already.
