@@ -23,6 +23,7 @@ COMMANDS = {
     "migrate": "Bring the database to the schema of this version.",
     "import": "Import vehicles, drivers or operators from CSV.",
     "excuse": "Excuse a violation, or withdraw the excuse.",
+    "dead": "List, show and retry dead letters: what could not be used.",
     "send": "Publish recordings over MQTT.",
     "simulate": "Write, or play live, the days of a simulated fleet.",
     "doctor": "Check every connection, version, privilege and clock.",
@@ -42,6 +43,7 @@ EXPECTED_ERRORS = frozenset(
         ("storage", "RegistryError"),
         ("storage", "WrongLog"),
         ("storage", "ExcuseError"),
+        ("storage", "LetterError"),
         ("hanhtrinh", "DetectorError"),
         ("hanhtrinh", "PortTaken"),
     }
@@ -57,11 +59,15 @@ class LazyGroup(TyperGroup):
 
 
 def load_command(name: str) -> Any:
-    """The command itself, from hanhtrinh/commands/<name>.py."""
+    """The command itself, or the group of commands, from hanhtrinh/commands/<name>.py."""
     function_name = "import_" if name == "import" else name
-    module = import_module(f"hanhtrinh.commands.{function_name}")
+    found = getattr(import_module(f"hanhtrinh.commands.{function_name}"), function_name)
+    if isinstance(found, typer.Typer):
+        group = typer.main.get_command(found)
+        group.name = name
+        return group
     single = typer.Typer(add_completion=False)
-    single.command(name)(getattr(module, function_name))
+    single.command(name)(found)
     return typer.main.get_command(single)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -225,5 +226,6 @@ def _add(batch: Any, key: bytes, message: RawMessage) -> bool:
     headers = [("topic", message.topic.encode()), ("received_us", b"%d" % message.received_us)]
     if message.retained:
         headers.append(("retained", b"1"))
-    added = batch.append(timestamp=message.received_us // 1_000, key=key, value=message.payload, headers=headers)
+    # Kafka's retention goes by this timestamp: a dead letter that is put back after months must not be deleted at once.
+    added = batch.append(timestamp=time.time_ns() // 1_000_000, key=key, value=message.payload, headers=headers)
     return added is not None

@@ -29,14 +29,18 @@ class DeadLetter(NamedTuple):
 
 
 async def store_letters(connection: Connection, log_id: str, letters: Sequence[DeadLetter]) -> None:
-    """Keep the letters, inside the caller's transaction."""
+    """Keep the letters, inside the caller's transaction. One that was put back into the log and comes again as the same
+    letter is not new: it is unusable still."""
     if not letters:
         return
     async with connection.cursor() as cursor:
         await cursor.executemany(
             "INSERT INTO dead_letters"
             " (dead_letter_id, log_id, partition, log_offset, topic, received_at, reason, detail, payload)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (dead_letter_id) DO UPDATE"
+            " SET retry_outcome = 'unusable', retry_detail = excluded.reason || ': ' || excluded.detail"
+            " WHERE dead_letters.retry_outcome IN ('sending', 'sent')",
+            # In one order, or two workers that meet the same letters could lock each other out.
             [
                 (
                     letter.letter_id,
@@ -49,7 +53,7 @@ async def store_letters(connection: Connection, log_id: str, letters: Sequence[D
                     _storable(letter.detail),
                     letter.payload,
                 )
-                for letter in letters
+                for letter in sorted(letters, key=lambda each: each.letter_id)
             ],
         )
 

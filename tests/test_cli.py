@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,16 +46,27 @@ def test_every_module_of_commands_is_listed() -> None:
     assert {"import_" if name == "import" else name for name in COMMANDS} <= modules
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def every_call() -> list[str]:
+    """Each command, and each member of those that are groups: "dead", "dead list"."""
+    members = {name: getattr(load_command(name), "commands", {}) for name in COMMANDS}
+    return [call for name in COMMANDS for call in (name, *(f"{name} {member}" for member in members[name]))]
+
+
+def command(call: str) -> Any:
+    name, _, member = call.partition(" ")
+    return load_command(name).commands[member] if member else load_command(name)
+
+
+@pytest.mark.parametrize("name", every_call())
 def test_every_command_explains_itself_with_an_example(name: str) -> None:
-    text = inspect.cleandoc(load_command(name).help)
+    text = inspect.cleandoc(command(name).help)
     example = text.partition("Example")[2]
     assert f"hanhtrinh {name}" in example, f"the help of {name} ends without an example of it:\n{text}"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", every_call())
 def test_every_option_of_every_command_is_explained(name: str) -> None:
-    unexplained = [parameter.name for parameter in load_command(name).params if not getattr(parameter, "help", None)]
+    unexplained = [parameter.name for parameter in command(name).params if not getattr(parameter, "help", None)]
     assert unexplained == []
 
 

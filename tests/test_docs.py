@@ -205,14 +205,14 @@ def test_blocks_name_their_language_and_bear_known_marks_only(page: Path) -> Non
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_every_command_and_option_exists(page: Path) -> None:
-    every_option = {option for name in available() for option in options(name)}
+    every_option = {option for name in available() for option in options([name])}
     for words in calls(page, "hanhtrinh"):
         if words[0].startswith("-") or not re.fullmatch(r"[a-z]+", words[0]):
             continue
         assert words[0] in COMMANDS, f"{name_of(page)}: hanhtrinh {' '.join(words)}"
         for word in words[1:]:
             if word.startswith("-"):
-                assert word.partition("=")[0] in options(words[0]), f"{name_of(page)}: hanhtrinh {' '.join(words)}"
+                assert word.partition("=")[0] in options(words), f"{name_of(page)}: hanhtrinh {' '.join(words)}"
     for span in code_spans(page):
         if span.startswith("--"):
             known = every_option | set(COMPOSE_OPTIONS)
@@ -227,8 +227,14 @@ def available() -> list[str]:
     ]
 
 
-def options(command: str) -> set[str]:
-    return {option for parameter in load_command(command).params for option in parameter.opts} | {"--help"}
+def options(words: list[str]) -> set[str]:
+    """The options of the command that these words call; of all of a group when only that is named."""
+    command = load_command(words[0])
+    members = getattr(command, "commands", {})
+    if members and len(words) > 1:
+        assert words[1] in members, f"hanhtrinh {' '.join(words)}"
+    named = [members[words[1]]] if members and len(words) > 1 else [command, *members.values()]
+    return {option for each in named for parameter in each.params for option in parameter.opts} | {"--help"}
 
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)

@@ -138,7 +138,10 @@ async def test_connections_are_in_autocommit_and_speak_utc(postgres_url: str) ->
 async def test_only_lost_connections_and_conflicts_are_worth_another_try(migrated: Connection) -> None:
     with pytest.raises(psycopg.errors.ProtocolViolation) as caught:
         # Two bytes for an int4: an OperationalError that would come back for ever.
-        async with migrated.cursor() as cursor, cursor.copy("COPY logs FROM STDIN (FORMAT BINARY)") as copy:
+        async with (
+            migrated.cursor() as cursor,
+            cursor.copy("COPY logs (log_id, partitions) FROM STDIN (FORMAT BINARY)") as copy,
+        ):
             await copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\0\2" + b"\0\0\0\1x" + b"\0\0\0\2\0\1")
     assert isinstance(caught.value, psycopg.OperationalError)
     assert not is_transient(caught.value)
