@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.activity import ActivityChanges, activity_of_legs, changes
+from detectors.activity import Activity, ActivityChanges, activity_of_legs, changes
 from detectors.checks import NEVER, Check, Flags, Place, Seen, flags_in_sequence, holds, is_jump, is_leap, walk
 from detectors.columns import Bool, Code, Columns, Int
 from detectors.detector import Before, Context, Factory, TrustedFixes
@@ -43,6 +43,10 @@ class Judgement:
     flags: Flags
     settled: Bool
     """The judge's state after this fix follows from this fix alone: judging may begin here."""
+    leg_mm: Int
+    """Length of the leg that ends at this fix, from the trusted fix before it; 0 for a flagged fix or the first."""
+    leg_driving_us: Int
+    """How long this leg was driving: its whole duration or nothing."""
     activity: ActivityChanges
     legs: Legs
     violations: list[Violation]
@@ -87,10 +91,11 @@ class JourneyJudge:
             self._limits.reserve(size)
         flags = flags.copy()
         settled = np.zeros(len(batch), dtype=np.bool_)
+        all_mm, all_driving_us = np.zeros(len(batch), dtype=np.int64), np.zeros(len(batch), dtype=np.int64)
         usable = np.flatnonzero(flags == 0)
         rows = batch if len(usable) == len(batch) else batch.take(usable)
         if not len(rows):
-            return Judgement(flags, settled, *_NOTHING, [])
+            return Judgement(flags, settled, all_mm, all_driving_us, *_NOTHING, [])
         first = _firsts(rows)
         seen_flags, held, legs = self._against_seen(rows, first)
         self._see(rows, first, held)
@@ -105,11 +110,12 @@ class JourneyJudge:
             previous = self._previous(rows, first)
             legs = _legs(rows, previous, legs)
         leg_mm = legs.mm
-        activity, completed = self._activity(rows, first, previous, leg_mm)
+        activity, completed, driving_us = self._activity(rows, first, previous, leg_mm)
+        all_mm[usable], all_driving_us[usable] = leg_mm, driving_us
         violations, unsettled = self._judge(TrustedFixes(rows, previous, leg_mm))
         settled[usable] = ~unsettled & ((held == NEVER) | (held == rows.time_us))
         self._remember(rows, first)
-        return Judgement(flags, settled, activity, completed, violations)
+        return Judgement(flags, settled, all_mm, all_driving_us, activity, completed, violations)
 
     def _against_seen(self, rows: Columns, first: Bool) -> tuple[Flags, Int, _Distances]:
         """The flags against the usable fix before each, since when each position is held, and the legs' lengths."""
@@ -184,11 +190,15 @@ class JourneyJudge:
             state.set_suspect(vehicle, suspect)
         return flags
 
-    def _activity(self, rows: Columns, first: Bool, previous: Before, leg_mm: Int) -> tuple[ActivityChanges, Legs]:
-        """Pieces begin at the previous fix: what a vehicle did is known when the leg is complete."""
+    def _activity(self, rows: Columns, first: Bool, previous: Before, leg_mm: Int) -> tuple[ActivityChanges, Legs, Int]:
+        """Pieces begin at the previous fix: what a vehicle did is known when the leg is complete.
+
+        Also how long it was driving on the leg to each row.
+        """
         leg_us = np.where(previous.there, rows.time_us - previous.time_us, 0)
         activity = activity_of_legs(leg_us, leg_mm, previous.speed_kmh, self._pack.activity)
         pieces = previous.there
+        driving_us = np.where(pieces & (activity == Activity.DRIVING), leg_us, 0)
         if not pieces.all():
             rows, first, activity = rows.take(pieces), _after_drop(first, pieces), activity[pieces]
             previous = previous.take(pieces)
@@ -202,6 +212,7 @@ class JourneyJudge:
         return (
             ActivityChanges(rows.vehicle[new], begin_us[new], driver[new], activity[new]),
             Legs(rows.vehicle, driver, begin_us, rows.time_us),
+            driving_us,
         )
 
     def _judge(self, fixes: TrustedFixes) -> tuple[list[Violation], Bool]:

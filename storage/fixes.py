@@ -14,12 +14,12 @@ POSTGRES_EPOCH_US = 946_684_800_000_000
 
 _COLUMNS = (
     "vehicle_id, time, driver_id, lat, lon, speed_kmh, heading_deg, ignition, door_open, odometer_km,"
-    " satellites, hdop, valid, flags, settled, received_at"
+    " satellites, hdop, valid, flags, settled, received_at, leg_mm, leg_driving_us"
 )
 # Times go as int8: the wire form of timestamptz, without a datetime object for each row.
 _TYPES = (
     "text", "int8", "text", "float8", "float8", "float8", "float8", "bool", "bool", "float8",
-    "int2", "float8", "bool", "int4", "bool", "int8",
+    "int2", "float8", "bool", "int4", "bool", "int8", "int8", "int8",
 )  # fmt: skip
 _TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"
 
@@ -31,6 +31,9 @@ class FixRow(NamedTuple):
     flags: int
     settled: bool
     received_us: int
+    leg_mm: int = 0
+    """Length of the leg from the trusted fix before; 0 for a flagged fix, a first one, or while it is not judged."""
+    leg_driving_us: int = 0
 
     def copy_row(self) -> tuple[Any, ...]:
         """In the order of the table's columns, times counted from PostgreSQL's epoch."""
@@ -39,8 +42,19 @@ class FixRow(NamedTuple):
         )
         return (
             vehicle_id, time_us - POSTGRES_EPOCH_US, driver, lat, lon, speed, heading, ignition, door, odometer,
-            satellites, hdop, valid, self.flags, self.settled, self.received_us - POSTGRES_EPOCH_US,
+            satellites, hdop, valid, self.flags, self.settled, self.received_us - POSTGRES_EPOCH_US, self.leg_mm,
+            self.leg_driving_us,
         )  # fmt: skip
+
+
+class Remark(NamedTuple):
+    """What the judge makes of a stored fix now."""
+
+    time_us: int
+    flags: int
+    settled: bool
+    leg_mm: int
+    leg_driving_us: int
 
 
 class Settled(NamedTuple):
@@ -137,24 +151,24 @@ class FixStore:
     async def stretch(self, vehicle_id: str, from_us: int | None, limit: int) -> list[StoredFix]:
         """At most `limit` fixes of a vehicle in time order, from a time on (None: from the first)."""
         cursor = await self._connection.execute(
-            f"SELECT {_FIX_FIELDS}, f.flags, f.settled FROM fixes f WHERE f.vehicle_id = %s"
+            f"SELECT {_FIX_FIELDS}, {_JUDGED} FROM fixes f WHERE f.vehicle_id = %s"
             " AND f.time >= coalesce(timestamptz 'epoch' + %s * interval '1 microsecond', '-infinity')"
             " ORDER BY f.time LIMIT %s",
             (vehicle_id, from_us, limit),
         )
-        return [StoredFix(Fix(*row[:13]), row[13], row[14]) for row in await cursor.fetchall()]
+        return [StoredFix(Fix(*row[:13]), *row[13:]) for row in await cursor.fetchall()]
 
     async def since(self, anchors: Sequence[tuple[str, int]]) -> list[StoredFix]:
         """All fixes of each vehicle from its anchor (microseconds) on, by vehicle in the order given, then time."""
         cursor = await self._connection.execute(
-            f"SELECT {_FIX_FIELDS}, f.flags, f.settled"
+            f"SELECT {_FIX_FIELDS}, {_JUDGED}"
             " FROM unnest(%b::text[], %b::int8[]) WITH ORDINALITY AS a(vehicle_id, time_us, n)"
             " JOIN LATERAL (SELECT * FROM fixes f WHERE f.vehicle_id = a.vehicle_id"
             " AND f.time >= timestamptz 'epoch' + a.time_us * interval '1 microsecond' ORDER BY f.time) f ON true"
             " ORDER BY a.n, f.time",
             ([anchor[0] for anchor in anchors], [anchor[1] for anchor in anchors]),
         )
-        return [StoredFix(Fix(*row[:13]), row[13], row[14]) for row in await cursor.fetchall()]
+        return [StoredFix(Fix(*row[:13]), *row[13:]) for row in await cursor.fetchall()]
 
     async def settled_before(self, vehicle_id: str, time_us: int) -> int | None:
         """Time of the newest settled fix before a time."""
@@ -166,15 +180,16 @@ class FixStore:
         row = await cursor.fetchone()
         return None if row is None else row[0]
 
-    async def mark(self, vehicle_id: str, changed: Sequence[tuple[int, int, bool]]) -> None:
-        """Set flags and settled of fixes given as (time_us, flags, settled)."""
+    async def mark(self, vehicle_id: str, changed: Sequence[Remark]) -> None:
+        """Set what the judge made of stored fixes of a vehicle."""
         if not changed:
             return
         await self._connection.execute(
-            "UPDATE fixes f SET flags = n.flags, settled = n.settled"
-            " FROM unnest(%b::int8[], %b::int4[], %b::bool[]) AS n(time_us, flags, settled) WHERE f.vehicle_id = %b"
+            "UPDATE fixes f SET flags = n.flags, settled = n.settled, leg_mm = n.mm, leg_driving_us = n.driving_us"
+            " FROM unnest(%b::int8[], %b::int4[], %b::bool[], %b::int8[], %b::int8[])"
+            " AS n(time_us, flags, settled, mm, driving_us) WHERE f.vehicle_id = %b"
             " AND f.time = timestamptz 'epoch' + n.time_us * interval '1 microsecond'",
-            ([row[0] for row in changed], [row[1] for row in changed], [row[2] for row in changed], vehicle_id),
+            (*(list(column) for column in zip(*changed, strict=True)), vehicle_id),
         )
 
     async def places(self, moments: Sequence[tuple[str, int]]) -> list[tuple[float, float] | None]:
@@ -190,13 +205,16 @@ class FixStore:
 
 
 class StoredFix(NamedTuple):
-    """A fix read back, with its flags and whether judging may begin at it."""
+    """A fix read back with what the judge made of it."""
 
     fix: Fix
     flags: int
     settled: bool
+    leg_mm: int
+    leg_driving_us: int
 
 
+_JUDGED = "f.flags, f.settled, f.leg_mm, f.leg_driving_us"
 _KEY_AND_TIMES = {"vehicle_id", "time", "received_at"}
 _FIX_FIELDS = (
     f"f.vehicle_id, {_TIME_US.format('f.time')}, f.lat, f.lon, f.speed_kmh, f.driver_id, f.heading_deg,"

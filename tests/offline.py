@@ -20,7 +20,7 @@ from tests.table_state import standing_on_the_wire, stored_fixes
 
 
 async def offline_differences(connection: Connection, loaded: LoadedPack) -> str:
-    """Empty when flags, settled marks and standing violations are what judging all stored fixes at once gives."""
+    """Empty when flags, settled marks, legs and standing violations are what judging all stored fixes at once gives."""
     stored = await stored_fixes(connection)
     vehicles, drivers = Names(), Names()
     columns = columns_of([each.fix for each, _ in stored], vehicles, drivers)
@@ -34,9 +34,13 @@ async def offline_differences(connection: Connection, loaded: LoadedPack) -> str
     context = context_of(loaded, vehicles, drivers, await _limits(connection, loaded, vehicles))
     judge = JourneyJudge(context, detector_factories())
     judged = judge.advance(columns, flags & ALONE)
-    settled = np.array([each.settled for each, _ in stored], dtype=np.bool_)
-    for name, mine, its in (("flags", flags, judged.flags), ("settled", settled, judged.settled)):
-        rows = np.flatnonzero(mine != its)
+    for name, mine, its in (
+        ("flags", flags, judged.flags),
+        ("settled", [each.settled for each, _ in stored], judged.settled),
+        ("leg_mm", [each.leg_mm for each, _ in stored], judged.leg_mm),
+        ("leg_driving_us", [each.leg_driving_us for each, _ in stored], judged.leg_driving_us),
+    ):
+        rows = np.flatnonzero(np.asarray(mine) != its)
         if len(rows):
             found.append(f"{name}: {len(rows)} differ, first {stored[rows[0]][0]}, offline {its[rows[0]]}")
     return "\n".join([*found, *await _violation_differences(connection, loaded, columns, vehicles, drivers)])

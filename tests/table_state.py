@@ -19,7 +19,7 @@ Row = tuple[Any, ...]
 
 _FIXES = (
     "SELECT vehicle_id, time, driver_id, lat, lon, speed_kmh, heading_deg, ignition, door_open, odometer_km,"
-    " satellites, hdop, valid, flags, settled FROM fixes"
+    " satellites, hdop, valid, flags, settled, leg_mm, leg_driving_us FROM fixes"
 )
 _ACTIVITY = "SELECT vehicle_id, time, driver_id, activity FROM activity_changes"
 _LETTERS = "SELECT dead_letter_id, topic, reason, detail, payload FROM dead_letters"

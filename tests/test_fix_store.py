@@ -14,7 +14,7 @@ from detectors.checks import ALONE, Check
 from detectors.fix import Fix, to_us
 from ingest.formats.checked import HDOP, HEADING_DEG, LAT, LON, ODOMETER_KM, SATELLITES, SPEED_KMH, TIME_US, Bounds
 from storage.connect import Connection, connect
-from storage.fixes import FixRow, FixStore, Settled
+from storage.fixes import FixRow, FixStore, Remark, Settled
 
 TIME = to_us(datetime(2026, 3, 4, 1, 2, 3, 456_789, tzinfo=UTC))
 FIX = Fix("29B-1", TIME, 21.0285, 105.8542, 61.7, "D1", 12.5, True, False, 1234.56, 9, 0.8, True)
@@ -38,7 +38,7 @@ def changed(name: str, value: float) -> Fix:
 
 
 def row(fix: Fix, flags: int = 0, *, settled: bool = True) -> FixRow:
-    return FixRow(fix, flags, settled, TIME + 1_500_000)
+    return FixRow(fix, flags, settled, TIME + 1_500_000, 7, 8)
 
 
 async def stored(connection: Connection) -> list[tuple[Fix, int, bool]]:
@@ -179,7 +179,10 @@ async def test_a_stretch_and_the_settled_fix_before_it_are_read_back(connection:
     assert [await store.settled_before(FIX.vehicle_id, TIME + n) for n in (0, 1, 2, 3, 4)] == [
         None, None, TIME + 1, TIME + 1, TIME + 3,
     ]  # fmt: skip
-    await store.mark(FIX.vehicle_id, [(TIME + 1, 16, False), (TIME + 4, 0, True)])
+    remarks = [Remark(TIME + 1, 16, False, 0, 0), Remark(TIME + 4, 0, True, 5_000_000_000, 6_000_000_000)]
+    await store.mark(FIX.vehicle_id, remarks)
+    legs = [(each.leg_mm, each.leg_driving_us) for each in await store.stretch(FIX.vehicle_id, None, 100)]
+    assert legs == [(7, 8), (0, 0), (7, 8), (7, 8), (5_000_000_000, 6_000_000_000), (7, 8)]
     assert [(flags, settled) for _, flags, settled in await stored(connection)] == [
         (0, False), (16, False), (0, False), (0, True), (0, True), (0, False),
     ]  # fmt: skip

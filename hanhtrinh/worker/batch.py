@@ -27,6 +27,7 @@ from storage.connect import Connection
 from storage.fixes import FixRow, FixStore
 from storage.letters import DeadLetter, store_letters
 from storage.positions import Positions
+from storage.stale_hours import HOUR_US, mark_stale
 from storage.vehicles import Mark, VehicleStore
 from storage.violations import StageCount, ViolationStore
 
@@ -133,9 +134,12 @@ class BatchProcessor:
             return self._roster.judge.advance(rows.columns, rows.flags)
         current = ~rows.late
         judgement = self._roster.judge.advance(rows.columns.take(current), rows.flags[current])
-        flags, settled = rows.flags.copy(), np.zeros(len(rows.flags), dtype=np.bool_)
+        size = len(rows.flags)
+        flags, settled = rows.flags.copy(), np.zeros(size, dtype=np.bool_)
+        leg_mm, driving_us = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
         flags[current], settled[current] = judgement.flags, judgement.settled
-        return replace(judgement, flags=flags, settled=settled)
+        leg_mm[current], driving_us[current] = judgement.leg_mm, judgement.leg_driving_us
+        return replace(judgement, flags=flags, settled=settled, leg_mm=leg_mm, leg_driving_us=driving_us)
 
     async def _commit(self, intake: Intake, rows: _Rows, judgement: Judgement, *, careful: bool) -> BatchResult:
         roster, columns = self._roster, rows.columns
@@ -159,6 +163,7 @@ class BatchProcessor:
         # when its fix first came. What stands is judged, so the vehicle's past is judged again.
         misjudged = [row for row in (known[n] for n in settled.doubled + settled.lost) if rows.flags[row] == 0]
         again = [row for row in changed if rows.late[row]] + [row for row in misjudged if not rows.late[row]]
+        await mark_stale(self._connection, self._stale_hours(columns, fresh, changed))
         marks = self._marks(intake, rows, again)
         await self._vehicles.save_marks(self._positions.log_id, marks)
         stages = await self._judged(intake, rows, judgement)
@@ -189,6 +194,17 @@ class BatchProcessor:
         stages += await self._violations.record(found, received_us, STREAM)
         return stages + await self._hours.follow(touched_lines(judgement.legs, roster), received_us, STREAM)
 
+    def _stale_hours(self, columns: Columns, fresh: Bool, changed: Sequence[int]) -> list[tuple[str, int]]:
+        """The hours to be counted: new ones of a vehicle, and those in which something else came to be stored."""
+        hour_us = columns.time_us // HOUR_US * HOUR_US
+        begun = np.flatnonzero(fresh & (hour_us > self._roster.counted_us[columns.vehicle]))
+        if not len(begun) and not changed:
+            return []
+        np.maximum.at(self._roster.counted_us, columns.vehicle[begun], hour_us[begun])
+        stale = np.append(begun, np.array(changed, dtype=np.intp))
+        pairs = set(zip(columns.vehicle[stale].tolist(), hour_us[stale].tolist(), strict=True))
+        return [(self._roster.vehicles.names[vehicle], begin_us) for vehicle, begin_us in sorted(pairs)]
+
     def _marks(self, intake: Intake, rows: _Rows, changed: Sequence[int]) -> list[Mark]:
         """One mark for each vehicle whose past these late rows changed."""
         marks: dict[str, Mark] = {}
@@ -203,10 +219,11 @@ class BatchProcessor:
 
 def _fix_rows(intake: Intake, rows: _Rows, judgement: Judgement) -> list[FixRow]:
     fixes, received = intake.fixes, intake.received_us
+    judged = (judgement.flags, judgement.settled, judgement.leg_mm, judgement.leg_driving_us)
     return [
-        FixRow(fixes[row], flags, settled, received[row])
-        for row, flags, settled in zip(
-            rows.order.tolist(), judgement.flags.tolist(), judgement.settled.tolist(), strict=True
+        FixRow(fixes[row], flags, settled, received[row], leg_mm, driving_us)
+        for row, flags, settled, leg_mm, driving_us in zip(
+            rows.order.tolist(), *(column.tolist() for column in judged), strict=True
         )
     ]
 

@@ -26,8 +26,9 @@ from hanhtrinh.worker.hours import HoursKeeper, TouchedLine
 from hanhtrinh.worker.roster import Roster
 from storage.activity import ActivityChange, ActivityStore
 from storage.connect import Connection
-from storage.fixes import FixStore, StoredFix
+from storage.fixes import FixStore, Remark, StoredFix
 from storage.positions import Positions
+from storage.stale_hours import HOUR_US, mark_stale
 from storage.vehicles import Anchor, Mark, VehicleStore
 from storage.violations import StageCount, Stretch, ViolationStore
 
@@ -91,7 +92,10 @@ class LateJudge:
             await self._positions.silences_judged(self._connection, [mark.partition], None)
             begin_us = await self._fixes.settled_before(mark.vehicle_id, mark.from_us)
             judged = await self._judge(mark, begin_us)
-            await self._fixes.mark(mark.vehicle_id, _changed_flags(judged))
+            changed = _changed(judged, begin_us)
+            await self._fixes.mark(mark.vehicle_id, changed)
+            hours_us = {each.time_us // HOUR_US * HOUR_US for each in changed}
+            await mark_stale(self._connection, [(mark.vehicle_id, hour_us) for hour_us in sorted(hours_us)])
             stages = await self._violations_again(mark.vehicle_id, begin_us, judged, now_us, why)
             lines = await self._activity_again(mark.vehicle_id, begin_us, judged)
             stages += await self._hours.follow(lines, lambda _: now_us, why)
@@ -171,10 +175,13 @@ class LateJudge:
             await self._vehicles.save_anchors(self._positions.log_id, [anchor])
 
 
-def _changed_flags(judged: _Judged) -> Sequence[tuple[int, int, bool]]:
-    flags, settled = judged.judgement.flags.tolist(), judged.judgement.settled.tolist()
-    return [
-        (each.fix.time_us, flags[row], settled[row])
-        for row, each in enumerate(judged.stored[: judged.rows])
-        if (each.flags, each.settled) != (flags[row], settled[row])
-    ]
+def _changed(judged: _Judged, begin_us: int | None) -> list[Remark]:
+    """What differs from what is stored."""
+    judgement, stored = judged.judgement, judged.stored[: judged.rows]
+    columns = (judgement.flags, judgement.settled, judgement.leg_mm, judgement.leg_driving_us)
+    again = [column[: judged.rows].tolist() for column in columns]
+    now = [Remark(each.fix.time_us, *row) for each, *row in zip(stored, *again, strict=True)]
+    if now and begin_us is not None:
+        # The leg to the first fix comes from before the stretch, where nothing changed.
+        now[0] = now[0]._replace(leg_mm=stored[0].leg_mm, leg_driving_us=stored[0].leg_driving_us)
+    return [remark for each, remark in zip(stored, now, strict=True) if each[1:] != remark[1:]]

@@ -44,6 +44,8 @@ class Roster:
         """Rises when all are forgotten."""
         self.newest_us = np.zeros(0, dtype=np.int64)
         """Newest stored fix with a sound clock."""
+        self.counted_us = np.zeros(0, dtype=np.int64)
+        """Begin of the newest hour marked to be counted: more fixes of that hour need no mark of their own."""
         self.line_due_us = np.zeros(0, dtype=np.int64)
         """When the line of the vehicle without a driver must be judged; NEVER while not known."""
         self.line_judged_us = np.zeros(0, dtype=np.int64)
@@ -85,7 +87,8 @@ class Roster:
         names = [self.vehicles.names[code] for code in missing.tolist()]
         self.judge.forget(missing)
         for column in (
-            self.newest_us, self.silent_us, self.line_due_us, self.line_judged_us, self._anchor_us, self._settled_us,
+            self.newest_us, self.counted_us, self.silent_us, self.line_due_us, self.line_judged_us, self._anchor_us,
+            self._settled_us,
         ):  # fmt: skip
             column[missing] = NEVER
         self._first_us[missing] = np.iinfo(np.int64).max
@@ -161,8 +164,8 @@ class Roster:
             return
         new = room_for(size, old)
         for name in (
-            "loaded", "partition", "silent_us", "newest_us", "line_due_us", "line_judged_us", "_first_us",
-            "_anchor_us", "_settled_us",
+            "loaded", "partition", "silent_us", "newest_us", "counted_us", "line_due_us", "line_judged_us",
+            "_first_us", "_anchor_us", "_settled_us",
         ):  # fmt: skip
             setattr(self, name, grown(getattr(self, name), new, 0))
         self._operator = grown(self._operator, new, UNKNOWN)
