@@ -1,15 +1,32 @@
-"""The hours of one driver from four weeks of timeline."""
+"""hours: one driver's four weeks of timeline judged by the rules on driving time."""
 
 from __future__ import annotations
 
 import random
 import time
 
+from benchmarks.measure import Figure, Report, at_most
+from benchmarks.servers import Servers
 from detectors.activity import Activity
 from detectors.hours import HoursRules, Interval, Line, judge_hours
+from hanhtrinh.rule_packs import load_hours
 
 _MINUTE_US = 60_000_000
 _LINE = Line("D1", None)
+
+
+def run(servers: Servers, *, quick: bool) -> Report:
+    """By each pack, all of it at once: what a worker does after late fixes, or a restart, at worst."""
+    runs = 3 if quick else 200
+    return Report(
+        "hours",
+        "the hours of one driver from four weeks of timeline",
+        sizes={"intervals": len(four_weeks()), "runs": runs},
+        figures=[
+            Figure(f"pack {pack}", "ms", milliseconds(load_hours(pack).rules, runs), at_most(2))
+            for pack in ("vn", "eu")
+        ],
+    )
 
 
 def four_weeks(seed: int = 1) -> list[Interval]:

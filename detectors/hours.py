@@ -113,7 +113,7 @@ def _complete_rest_us(timeline: Timeline, rules: HoursRules, to_us: int) -> int 
     rest, longest = rules.common_rests, rules.days_between_rests
     busy = timeline.overlapping(rest)
     least_us = min(rule.rest_us for rule in rules.daily.rules) if longest else rules.shortest_rest_us
-    for begin_us, end_us in reversed(timeline.rests(rest, least_us)):
+    for begin_us, end_us in timeline.latest_rests(rest, least_us):
         if begin_us >= to_us:
             continue
         before = timeline.pieces_before(begin_us)

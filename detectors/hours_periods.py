@@ -102,8 +102,10 @@ def _judge(
     found: Findings,
 ) -> None:
     """Violations of a bound and the warnings before them."""
-    timeline = case.timeline
+    timeline, least_us = case.timeline, _least_us(rules, bound)
     for stretch in stretches:
+        if _driven_us(case, stretch) < least_us:
+            continue
         moment = excess(timeline, stretch, rules, bound.limit_us)
         warned = nearness(timeline, stretch, rules, bound.warn_us)
         if warned and (moment is None or warned.at_us < moment.at_us):
@@ -111,6 +113,16 @@ def _judge(
         if moment:
             stands = gentle is stretches or _stands(case, rules, bound, stretch, gentle)
             found.violations.append(_violation(case, bound, stretch, moment, stands=stands))
+
+
+def _driven_us(case: Case, stretch: Stretch) -> int:
+    return case.timeline.driven_us(stretch.end_us) - case.timeline.driven_us(stretch.counted_from_us)
+
+
+def _least_us(rules: Dated[PeriodRule], bound: _Bound) -> int:
+    """With less driving there is nothing to say under any version."""
+    bounds = [each for rule in rules.rules for each in (bound.limit_us(rule), bound.warn_us(rule))]
+    return min(each for each in bounds if each is not None)
 
 
 def _stands(case: Case, rules: Dated[PeriodRule], bound: _Bound, stretch: Stretch, gentle: list[Stretch]) -> bool:
@@ -127,7 +139,10 @@ def _extensions(case: Case, days: list[Stretch], gentle: list[Stretch], found: F
     rules, timeline, used = case.rules.daily, case.timeline, Counter[int]()
     if not any(rule.extended_limit_s for rule in rules.rules):
         return used
+    least_us = _least_us(rules, _EXTENSION)
     for day in days:
+        if _driven_us(case, day) < least_us:
+            continue
         near = nearness(timeline, day, rules, lambda rule: rule.warn_us)
         moment = excess(timeline, day, rules, lambda rule: rule.limit_us)
         if near and near.rule.extended_limit_s and (moment is None or near.at_us < moment.at_us):

