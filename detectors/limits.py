@@ -7,7 +7,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.columns import Columns, Int, grown, room_for
+from detectors.columns import Code, Columns, Float, Int, grown, room_for
 from detectors.rules import RulePack
 
 
@@ -77,6 +77,10 @@ class LimitBook:
             on_road = np.rint(rows.limit_kmh[road] * 1000).astype(np.int64)
             limit[road] = highest[road] = on_road
         return limit, highest
+
+    def of(self, codes: Code) -> Float:
+        """The limits of vehicles in km/h, whatever a road says."""
+        return self._limit[codes] / 1000
 
     def source(self, code: int) -> LimitSource:
         """Where the limit of a vehicle came from."""

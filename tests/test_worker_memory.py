@@ -48,8 +48,7 @@ async def meet(roster: Roster, connection: Connection, begin: int, end: int) -> 
     )
     await roster.load(columns.vehicle, *stores)
     judged = roster.judge.advance(columns, np.zeros(len(columns), dtype=np.int32))
-    sound = np.ones(len(columns), dtype=np.bool_)
-    roster.stored(columns.vehicle, columns.time_us, judged.settled, sound, np.zeros(len(columns), dtype=np.int32))
+    roster.stored(columns, judged.flags, judged.settled, np.zeros(len(columns), dtype=np.int32), [])
 
 
 async def bytes_of_each(url: str) -> float:

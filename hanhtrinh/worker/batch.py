@@ -156,9 +156,10 @@ class BatchProcessor:
         displaced = [(int(rows.order[known[n]]), loser) for n, loser in settled.replaced]
         letters = [*intake.letters, *(intake.conflict_letter(row, loser) for row, loser in lost + displaced)]
         await store_letters(self._connection, self._positions.log_id, letters)
-        anchors = roster.stored(columns.vehicle, columns.time_us, judgement.settled, sound, rows.partitions)
+        replaced = [known[n] for n, _ in settled.replaced]
+        anchors = roster.stored(columns, judgement.flags, judgement.settled, rows.partitions, replaced)
         await self._vehicles.save_anchors(self._positions.log_id, anchors)
-        changed = [known[n] for n in settled.added] + [known[n] for n, _ in settled.replaced]
+        changed = [known[n] for n in settled.added] + replaced
         # Judged here as new and trusted, but what is stored at that moment stays, distrusted: a clock that was ahead
         # when its fix first came. What stands is judged, so the vehicle's past is judged again.
         misjudged = [row for row in (known[n] for n in settled.doubled + settled.lost) if rows.flags[row] == 0]

@@ -31,6 +31,7 @@ from hanhtrinh.rule_packs import LoadedPack
 from hanhtrinh.worker.batch import BatchProcessor, BatchResult, refused_letters
 from hanhtrinh.worker.hours import HoursKeeper
 from hanhtrinh.worker.intake import Intake, take_in
+from hanhtrinh.worker.last_positions import PositionBoard
 from hanhtrinh.worker.late import LateJudge
 from hanhtrinh.worker.pending import PendingMarks
 from hanhtrinh.worker.roster import Roster
@@ -75,6 +76,7 @@ class _Session:
     late: LateJudge
     vehicles: VehicleStore
     silences: SilenceWatch
+    board: PositionBoard
     pending: PendingMarks
 
 
@@ -121,6 +123,7 @@ class Worker:
                     while not stop.is_set():
                         await self._turn(session)
                         failures, self.trouble = 0, None
+                    await session.board.flush()
                 except psycopg.Error as error:
                     if not is_transient(error, connection):
                         raise
@@ -185,7 +188,7 @@ class Worker:
         )  # fmt: skip
         self._assignment_changed = True
         pending = PendingMarks(self._limits.late_settle_s)
-        return _Session(connection, roster, batch, late, vehicles, watch, pending)
+        return _Session(connection, roster, batch, late, vehicles, watch, PositionBoard(connection, roster), pending)
 
     async def _turn(self, session: _Session) -> None:
         wait_s = self._limits.max_wait_s if not len(session.pending) else min(self._limits.max_wait_s, 0.05)
@@ -198,6 +201,7 @@ class Worker:
             await self._rejudge_due(session, idle=not slices)
             opened = await session.silences.look(self._next, session.pending.vehicle_ids, idle=not slices)
             self._metrics.violations(_counted(opened))
+            await session.board.look()
         except Fenced as fenced:
             log.warning("another worker has moved on: %s", fenced)
             session.roster.forget()

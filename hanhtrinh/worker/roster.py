@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.checks import ALONE, NEVER, Check
-from detectors.columns import UNKNOWN, Bool, Code, Names, columns_of, grown, room_for
+from detectors.checks import ALONE, NEVER, Check, Flags
+from detectors.columns import UNKNOWN, Bool, Code, Columns, Names, columns_of, grown, room_for
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
 from storage.activity import ActivityStore
@@ -44,6 +44,10 @@ class Roster:
         """Rises when all are forgotten."""
         self.newest_us = np.zeros(0, dtype=np.int64)
         """Newest stored fix with a sound clock."""
+        self.newest_flags = np.zeros(0, dtype=np.int32)
+        """The flags of that fix."""
+        self.unpublished = np.zeros(0, dtype=np.bool_)
+        """Whether something was stored or judged since `storage/last_positions.py` wrote where the vehicle is."""
         self.counted_us = np.zeros(0, dtype=np.int64)
         """Begin of the newest hour marked to be counted: more fixes of that hour need no mark of their own."""
         self.line_due_us = np.zeros(0, dtype=np.int64)
@@ -126,16 +130,25 @@ class Roster:
         flags = np.array([each.flags for each in stored], dtype=np.int32)
         self.judge.advance(columns, flags & ALONE)
         sound = (flags & CLOCKS) == 0
-        np.maximum.at(self.newest_us, columns.vehicle[sound], columns.time_us[sound])
+        self._note_newest(columns.vehicle, columns.time_us, flags, sound)
         settled = np.array([each.settled for each in stored], dtype=np.bool_)
         np.maximum.at(self._settled_us, columns.vehicle[settled], columns.time_us[settled])
 
     def stored(
-        self, codes: Code, times_us: NDArray[np.int64], settled: Bool, sound: Bool, partitions: Code
+        self,
+        columns: Columns,
+        flags: Flags,
+        settled: Bool,
+        partitions: Code,
+        replaced: Sequence[int],
     ) -> list[Anchor]:
-        """Note fixes about to be stored; returns the anchors to save with them."""
+        """Note fixes that are now stored, sorted by (code, time); returns the anchors to save with them.
+
+        `replaced` are rows that took the place of another fix of their moment.
+        """
+        codes, times_us = columns.vehicle, columns.time_us
         self.partition[codes] = partitions
-        np.maximum.at(self.newest_us, codes[sound], times_us[sound])
+        self._note_newest(codes, times_us, flags, (flags & CLOCKS) == 0, replaced)
         np.maximum.at(self._settled_us, codes[settled], times_us[settled])
         before = self._first_us[codes].copy()
         np.minimum.at(self._first_us, codes, times_us)
@@ -156,6 +169,17 @@ class Roster:
             )
         ]
 
+    def _note_newest(
+        self, codes: Code, times_us: NDArray[np.int64], flags: Flags, sound: Bool, replaced: Sequence[int] = ()
+    ) -> None:
+        # A doubled fix comes with the flags it earns alone, not with those of the stored one.
+        stands = times_us > self.newest_us[codes]
+        stands[list(replaced)] = True
+        np.maximum.at(self.newest_us, codes[sound], times_us[sound])
+        newest = stands & sound & (times_us == self.newest_us[codes])
+        self.newest_flags[codes[newest]] = flags[newest]
+        self.unpublished[codes] = True
+
     def _reserve(self) -> None:
         size, old = len(self.vehicles), len(self.loaded)
         self.judge.state.reserve(size)
@@ -164,8 +188,8 @@ class Roster:
             return
         new = room_for(size, old)
         for name in (
-            "loaded", "partition", "silent_us", "newest_us", "counted_us", "line_due_us", "line_judged_us",
-            "_first_us", "_anchor_us", "_settled_us",
+            "loaded", "partition", "silent_us", "newest_us", "newest_flags", "unpublished", "counted_us",
+            "line_due_us", "line_judged_us", "_first_us", "_anchor_us", "_settled_us",
         ):  # fmt: skip
             setattr(self, name, grown(getattr(self, name), new, 0))
         self._operator = grown(self._operator, new, UNKNOWN)
