@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.columns import Code, Columns, Float, Int, grown, room_for
+from detectors.overrides import OverrideBook
 from detectors.rules import RulePack
 
 
@@ -16,12 +17,19 @@ class LimitSource(IntEnum):
 
     CLASS = 0
     """The rule pack's default for its class: there may be a sign that says otherwise."""
-    GIVEN = 1
+    OPERATOR = 1
+    """What the office set for its operator."""
+    KIND = 2
+    """What the office set for its kind."""
+    VEHICLE = 3
+    """The vehicle's own cap: from the registry, or what the office set for some time."""
+    GIVEN = 4
     """Named by whoever asked for the judgement (one limit for all)."""
-    VEHICLE = 2
-    """The vehicle's own cap, from the registry."""
-    ROAD = 3
+    ROAD = 5
     """The road's limit, carried by the recording."""
+
+
+NOT_SET = -1
 
 
 def thousandths(kmh: float) -> int:
@@ -30,17 +38,19 @@ def thousandths(kmh: float) -> int:
 
 
 class LimitBook:
-    """Limits by vehicle code, in thousandths of a km/h."""
+    """What is set for each vehicle: its limit, in thousandths of a km/h, and the office's own numbers."""
 
     def __init__(self, pack: RulePack, given_kmh: float | None = None) -> None:
         self._pack = pack
         self._given_kmh = given_kmh
+        self.overrides = OverrideBook()
         self._limit = np.empty(0, np.int64)
         self._highest = np.empty(0, np.int64)
         self._source = np.empty(0, np.int8)
 
     def reserve(self, size: int) -> None:
         """Have a limit for all codes below `size`: the given one, or that of an unregistered vehicle."""
+        self.overrides.reserve(size)
         old = len(self._limit)
         if size <= old:
             return
@@ -55,11 +65,12 @@ class LimitBook:
         self._limit[code], self._highest[code], self._source[code] = self._entry(limit_kmh, speed_class)
 
     def copy_from(self, other: LimitBook, code: int, to_code: int) -> None:
-        """Give a vehicle here the limit that a vehicle has in another book."""
+        """Give a vehicle here what is set for a vehicle in another book."""
         other.reserve(code + 1)
         self.reserve(to_code + 1)
         for name in ("_limit", "_highest", "_source"):
             getattr(self, name)[to_code] = getattr(other, name)[code]
+        self.overrides.assign(to_code, other.overrides.of(code))
 
     def _entry(self, limit_kmh: float | None, speed_class: str | None) -> tuple[int, int, int]:
         if self._given_kmh is not None:
@@ -69,9 +80,15 @@ class LimitBook:
         row = self._pack.speed_classes[speed_class or self._pack.unregistered_class]
         return thousandths(row.default_kmh), thousandths(row.highest_kmh), LimitSource.CLASS
 
-    def limits(self, rows: Columns) -> tuple[Int, Int]:
-        """For each row its limit, and the highest limit that any reading of the evidence allows."""
+    def limits(self, rows: Columns, overridden: Int | None = None) -> tuple[Int, Int]:
+        """For each row its limit, and the highest limit that any reading of the evidence allows.
+
+        `overridden` holds the limit that the office set for the time, NOT_SET where there is none.
+        """
         limit, highest = self._limit[rows.vehicle], self._highest[rows.vehicle]
+        if overridden is not None and self._given_kmh is None:
+            own = overridden != NOT_SET
+            limit[own] = highest[own] = overridden[own]
         road = ~np.isnan(rows.limit_kmh)
         if road.any():
             on_road = np.rint(rows.limit_kmh[road] * 1000).astype(np.int64)
@@ -83,8 +100,13 @@ class LimitBook:
         return self._limit[codes] / 1000
 
     def source(self, code: int) -> LimitSource:
-        """Where the limit of a vehicle came from."""
+        """Where the limit of a vehicle came from while no override is in force."""
         return LimitSource(int(self._source[code]))
+
+    @property
+    def all_alike(self) -> bool:
+        """One limit is given for all: no override changes it."""
+        return self._given_kmh is not None
 
 
 def speeds(kmh: NDArray[np.float64]) -> Int:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.columns import Bool, Columns, Int, Small
+from detectors.rule_versions import Version
 from detectors.rules import SpeedingRule
 from detectors.speeding import Label, Run
 
@@ -31,7 +32,7 @@ class LabelledFixes:
     on_road: Bool
     """The limit is the road's, carried by the fix."""
     rule: NDArray[np.intp]
-    """Index of the rule version in force."""
+    """Number of the version in force."""
     label: Small
     strict_label: Small
     """The label against the highest limit."""
@@ -46,7 +47,7 @@ def label_of(speed: Int, limit: Int, min_excess: Int) -> Small:
     return label
 
 
-def runs_of(fixes: LabelledFixes, rules: Sequence[SpeedingRule]) -> list[tuple[int, Label, Run]]:
+def runs_of(fixes: LabelledFixes, versions: Sequence[Version[SpeedingRule]]) -> list[tuple[int, Label, Run]]:
     """The runs, in order, each with its vehicle's code and its label against the highest limit."""
     rows = fixes.rows
     if not len(rows):
@@ -85,7 +86,7 @@ def runs_of(fixes: LabelledFixes, rules: Sequence[SpeedingRule]) -> list[tuple[i
     ) in zip(*columns, strict=True):  # fmt: skip
         limits = {limit_at_top: end - first}
         run = Run(
-            _LABELS[label], driver, rules[rule], gap, first, end, first_us, last_us, entry, inner,
+            _LABELS[label], driver, versions[rule], gap, first, end, first_us, last_us, entry, inner,
             speed_sum, top_speed, top_excess, limit_at_top, on_road, limits, certain, start_at, end_at,
         )  # fmt: skip
         runs.append((vehicle, _LABELS[strict], run))

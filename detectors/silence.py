@@ -16,7 +16,9 @@ from detectors.checks import NEVER
 from detectors.columns import Code, Int
 from detectors.detector import Context, Found, TrustedFixes
 from detectors.fleet import FleetState
-from detectors.rules import SilenceRule, dated
+from detectors.overrides import overridable
+from detectors.rule_versions import VersionTable
+from detectors.rules import dated
 from detectors.violation import HoursFigures, RuleName, Violation
 
 Rows = NDArray[np.intp]
@@ -32,22 +34,24 @@ class Silences:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._rules = dated(context.pack.silence, context.midnight_us)
-        self._begins_us = np.array(self._rules.begins_us, dtype=np.int64)
-        self._longest_us = np.array([_allowed_us(rule) for rule in self._rules.rules], dtype=np.int64)
+        names = [each for each in overridable(context.pack) if each.startswith("silence.")]
+        rules = dated(context.pack.silence, context.midnight_us)
+        self._table = VersionTable(rules, names, context.midnight_us, context.limits.overrides)
+        self._longest_us = np.empty(0, np.int64)
         """The longest silence that each version of the rule allows."""
         self._moving_kmh = context.pack.activity.moving_kmh
 
     def ended(self, fixes: TrustedFixes) -> list[Violation]:
         """The silences that these fixes ended."""
-        if not len(self._longest_us) or not len(fixes.rows):
+        least_us = self._least_us()
+        if least_us is None or not len(fixes.rows):
             return []
         before, rows = fixes.before, fixes.rows
         # Without a fix before, the time before is NEVER and the difference means nothing.
         leg_us = rows.time_us - before.time_us
-        long = (leg_us > self._longest_us.min()) & before.there & (before.speed_kmh >= self._moving_kmh)
+        long = (leg_us > least_us) & before.there & (before.speed_kmh >= self._moving_kmh)
         chosen = np.flatnonzero(long)
-        chosen = chosen[leg_us[chosen] > self._allowed_us(before.time_us[chosen])]
+        chosen = chosen[leg_us[chosen] > self._allowed_us(rows.vehicle[chosen], before.time_us[chosen])]
         return [
             self._violation(
                 int(rows.vehicle[row]),
@@ -65,9 +69,9 @@ class Silences:
 
         Left out is whose silence since its last trusted fix is known already: `known_us` holds since when.
         """
-        if not len(self._longest_us):
+        size, least_us = len(known_us), self._least_us()
+        if least_us is None:
             return _NONE
-        size, least_us = len(known_us), int(self._longest_us.min())
         last_us, speed_kmh = state.last_us[:size], state.last_speed_kmh[:size]
         # Before the first event of all no clock has begun.
         edge_us = max(clock_us, NEVER + least_us) - least_us
@@ -80,7 +84,7 @@ class Silences:
         The clock may be one for each of them.
         """
         last_us = state.last_us[vehicles]
-        late: Rows = vehicles[(clock_us > last_us) & (clock_us - last_us > self._allowed_us(last_us))]
+        late: Rows = vehicles[(clock_us > last_us) & (clock_us - last_us > self._allowed_us(vehicles, last_us))]
         return late
 
     def opened(self, state: FleetState, vehicle: int) -> Violation:
@@ -98,9 +102,21 @@ class Silences:
         rows = self.overdue(state, np.full(min(vehicles, state.size), NEVER, dtype=np.int64), clock_us)
         return [self.opened(state, row) for row in rows.tolist()]
 
-    def _allowed_us(self, time_us: Int) -> Int:
-        version = np.searchsorted(self._begins_us, time_us, side="right") - 1
-        allowed: Int = self._longest_us[np.maximum(version, 0)]
+    def _least_us(self) -> int | None:
+        """The shortest silence that any vehicle may be held to; None where nobody has a duty to transmit."""
+        self._know_versions()
+        return int(self._longest_us.min()) if len(self._longest_us) else None
+
+    def _know_versions(self) -> None:
+        self._table.refresh()
+        new = self._table.versions[len(self._longest_us) :]
+        if new:
+            longest_us = [round(each.rule.silent_after_s * 1e6) for each in new]
+            self._longest_us = np.append(self._longest_us, np.array(longest_us, np.int64))
+
+    def _allowed_us(self, vehicles: Code | Rows, time_us: Int) -> Int:
+        self._know_versions()
+        allowed: Int = self._longest_us[self._table.at(vehicles, time_us)]
         return allowed
 
     def _violation(
@@ -113,9 +129,13 @@ class Silences:
         closed: tuple[int, tuple[float, float], int] | None = None,
     ) -> Violation:
         """`closed` says when, where and after how many millimetres."""
-        context, rule = self._context, self._rules.at(started_us)
-        proven_us = started_us + _allowed_us(rule)
+        context, version = self._context, self._table.one(vehicle, started_us)
+        rule, own = version.rule, version.overridden()
+        proven_us = started_us + round(rule.silent_after_s * 1e6)
         ended_us, end, leg_mm = closed or (proven_us, None, None)
+        judged_by: dict[str, Any] = {"silent_after_s": rule.silent_after_s, "moving_kmh": self._moving_kmh}
+        if own:
+            judged_by["overridden"] = own
         evidence: dict[str, Any] = {"last_speed_kmh": speed_kmh, "law": rule.source}
         if leg_mm is not None:
             evidence["distance_m"] = leg_mm / 1000
@@ -132,7 +152,7 @@ class Silences:
             end=end,
             fixes=None,
             figures=HoursFigures(limit_s=rule.silent_after_s, actual_s=(ended_us - started_us) / 1e6),
-            judged_by={"silent_after_s": rule.silent_after_s, "moving_kmh": self._moving_kmh},
+            judged_by=judged_by,
             evidence=evidence,
             proven_us=proven_us,
             closed_us=None if closed is None else ended_us,
@@ -153,7 +173,3 @@ class SilenceDetector:
     def advance(self, fixes: TrustedFixes) -> Found:
         """A comparison for each fix; every fix is settled."""
         return Found(self._silences.ended(fixes), np.zeros(len(fixes.rows), dtype=np.bool_))
-
-
-def _allowed_us(rule: SilenceRule) -> int:
-    return round(rule.silent_after_s * 1e6)

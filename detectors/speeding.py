@@ -1,9 +1,9 @@
 """Speeding: from labelled runs of fixes to episodes, and from episodes to what may be a violation.
 
 An episode starts at the first over fix. It ends at the first valid fix at or below the limit, or when fixes stayed
-between limit and threshold for more than exit_after_s, or at a gap, or when driver or rule version changes. What
-it proves is what lies between its first and last over fix. Everything is counted in integers (microseconds,
-millimetres, thousandths of a km/h), so that no sum depends on where a batch was cut.
+between limit and threshold for more than exit_after_s, or at a gap, or when the driver changes, or when other numbers
+come into force. What it proves is what lies between its first and last over fix. Everything is counted in integers
+(microseconds, millimetres, thousandths of a km/h), so that no sum depends on where a batch was cut.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from detectors.rule_versions import Version
 from detectors.rules import SpeedingRule
 
 
@@ -37,7 +38,7 @@ class Run:
 
     label: Label
     driver: int
-    rule: SpeedingRule
+    version: Version[SpeedingRule]
     gap: bool
     first_row: int
     end_row: int
@@ -63,7 +64,7 @@ class Episode:
     """Over fixes joined by the rule's tolerances; becomes a violation when `proven_us` is set."""
 
     driver: int
-    rule: SpeedingRule
+    version: Version[SpeedingRule]
     start_us: int
     start: tuple[float, float]
     last_us: int
@@ -85,6 +86,8 @@ class Episode:
     """Time of the fix that ended it."""
     certain: bool = True
     """Every limit it was held against is the highest there can be."""
+    on_road: bool = True
+    """Every limit it was held against is the road's."""
     strictly_proven: bool = False
     """Also a violation against the highest limit that any road allows."""
 
@@ -109,15 +112,16 @@ class Episode:
         for limit, count in run.limits.items():
             self.limits[limit] = self.limits.get(limit, 0) + count
         self.certain &= run.certain
+        self.on_road &= run.on_road
         self.last_us, self.end = run.last_us, run.end
         self.grey_since_us = None
         if self.proven_us is None:
             self.proven_us = self._proof_us(before, times_us)
 
     def _proof_us(self, before: int, times_us: list[int]) -> int | None:
-        earliest_us = self.start_us + round(self.rule.min_duration_s * 1e6)
+        earliest_us = self.start_us + round(self.version.rule.min_duration_s * 1e6)
         for number, time_us in enumerate(times_us, start=before + 1):
-            if number >= self.rule.min_fixes and time_us >= earliest_us:
+            if number >= self.version.rule.min_fixes and time_us >= earliest_us:
                 return time_us
         return None
 
@@ -139,7 +143,7 @@ class EpisodeTrack:
             if self.open is None:
                 self.open = Episode(
                     driver=run.driver,
-                    rule=run.rule,
+                    version=run.version,
                     start_us=run.first_us,
                     start=run.start,
                     last_us=run.first_us,
@@ -157,10 +161,10 @@ class EpisodeTrack:
         return self._stay_grey(times_us, ended)
 
     def _cut(self, run: Run) -> list[Episode]:
-        """End the episode where the run cannot continue it: a gap, another driver, another version of the rule."""
+        """End the episode where the run cannot continue it: a gap, another driver, other numbers."""
         if self.open is None:
             return []
-        if run.gap or run.driver != self.open.driver or run.rule is not self.open.rule:
+        if run.gap or run.driver != self.open.driver or run.version is not self.open.version:
             return self._close(run.first_us)
         return []
 
@@ -168,7 +172,7 @@ class EpisodeTrack:
         assert self.open is not None
         if self.open.grey_since_us is None:
             self.open.grey_since_us = times_us[0]
-        latest_us = self.open.grey_since_us + round(self.open.rule.exit_after_s * 1e6)
+        latest_us = self.open.grey_since_us + round(self.open.version.rule.exit_after_s * 1e6)
         for number, time_us in enumerate(times_us):
             if time_us > latest_us:
                 return ended + self._close(time_us), number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +10,10 @@ from numpy.typing import NDArray
 
 from detectors.columns import Bool, Code, Int
 from detectors.detector import Context, Found, TrustedFixes
-from detectors.limits import speeds, thousandths
-from detectors.rules import dated
+from detectors.limits import NOT_SET, speeds, thousandths
+from detectors.overrides import CLASS_CONFIRMS, LIMIT, overridable
+from detectors.rule_versions import Version, VersionTable
+from detectors.rules import SpeedingRule, dated
 from detectors.runs import LabelledFixes, label_of, runs_of
 from detectors.speeding import Episode, EpisodeTrack, Label
 from detectors.verdict import speeding_violation
@@ -24,6 +27,24 @@ class _Tracks(NamedTuple):
     highest: EpisodeTrack
 
 
+class _Numbers(NamedTuple):
+    """The numbers of each version, as columns."""
+
+    min_excess: Int
+    max_gap_us: Int
+    limit: Int
+    """What the office set, NOT_SET where it did not."""
+
+    def with_more(self, versions: Sequence[Version[SpeedingRule]]) -> _Numbers:
+        own = [each.overrides.get(LIMIT) for each in versions]
+        more = (
+            [thousandths(each.rule.min_excess_kmh) for each in versions],
+            [round(each.rule.max_gap_s * 1e6) for each in versions],
+            [NOT_SET if each is None else thousandths(each.value) for each in own],
+        )
+        return _Numbers(*(np.append(old, np.array(new, np.int64)) for old, new in zip(self, more, strict=True)))
+
+
 class SpeedingDetector:
     """Keeps an object only for vehicles with an open episode."""
 
@@ -31,7 +52,11 @@ class SpeedingDetector:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._rules = dated(context.pack.speeding, context.midnight_us)
+        names = [CLASS_CONFIRMS, LIMIT, *(each for each in overridable(context.pack) if each.startswith("speeding."))]
+        rules = dated(context.pack.speeding, context.midnight_us)
+        self._table = VersionTable(rules, names, context.midnight_us, context.limits.overrides)
+        self._numbers = _Numbers(*[np.empty(0, np.int64)] * 3)
+        self._limits_overridden = False
         self._tracks: dict[int, _Tracks] = {}
 
     def forget(self, vehicles: Code) -> None:
@@ -43,12 +68,12 @@ class SpeedingDetector:
     def advance(self, fixes: TrustedFixes) -> Found:
         """Only vehicles that are over, or have an open episode, cost more than a comparison a fix."""
         rows = fixes.rows
-        limit, highest = self._context.limits.limits(rows)
+        rule = self._table.at(rows.vehicle, rows.time_us)
+        numbers = self._known_numbers()
+        own_limit = numbers.limit[rule] if self._limits_overridden else None
+        limit, highest = self._context.limits.limits(rows, own_limit)
         speed = speeds(rows.speed_kmh)
-        rule = self._rule_at(rows.time_us)
-        numbers = self._rules.rules
-        min_excess = np.array([thousandths(each.min_excess_kmh) for each in numbers])[rule]
-        max_gap_us = np.array([round(each.max_gap_s * 1e6) for each in numbers])[rule]
+        min_excess, max_gap_us = numbers.min_excess[rule], numbers.max_gap_us[rule]
         over = speed - limit >= min_excess
         unsettled = np.zeros(len(rows), dtype=np.bool_)
         concerned = np.union1d(rows.vehicle[over], np.array(list(self._tracks), dtype=np.int32))
@@ -72,7 +97,7 @@ class SpeedingDetector:
     def _follow(self, fixes: LabelledFixes, chosen: NDArray[np.intp], unsettled: Bool) -> list[Violation]:
         found: list[Violation] = []
         touched: dict[int, _Tracks] = {}
-        for vehicle, strict_label, run in runs_of(fixes, self._rules.rules):
+        for vehicle, strict_label, run in runs_of(fixes, self._table.versions):
             tracks = self._tracks.get(vehicle)
             if tracks is None:
                 if run.label is not Label.OVER:
@@ -100,6 +125,10 @@ class SpeedingDetector:
         name, driver = context.vehicles.names[vehicle], context.drivers.name(episode.driver)
         return speeding_violation(episode, vehicle, name, driver, context.limits, context.pack)
 
-    def _rule_at(self, time_us: Int) -> NDArray[np.intp]:
-        begins = np.array(self._rules.begins_us, dtype=np.int64)
-        return np.maximum(np.searchsorted(begins, time_us, side="right") - 1, 0)
+    def _known_numbers(self) -> _Numbers:
+        """Those of all versions there are by now."""
+        new = self._table.versions[len(self._numbers.limit) :]
+        if new:
+            self._numbers = self._numbers.with_more(new)
+            self._limits_overridden |= any(LIMIT in each.overrides for each in new)
+        return self._numbers

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from detectors.limits import LimitBook, LimitSource
+from detectors.overrides import CLASS_CONFIRMS, LIMIT
+from detectors.rule_versions import Version
 from detectors.rules import RulePack, SpeedingRule
 from detectors.speeding import Episode
 from detectors.violation import RuleName, SpeedingFigures, Violation, band_of, rfc3339
@@ -13,11 +17,12 @@ def speeding_violation(
 ) -> Violation:
     """The violation an episode is at this moment: open while nothing ended it. The episode must be proven."""
     assert episode.proven_us is not None
-    rule = episode.rule
+    rule, source = episode.version.rule, _limit_source(episode, limits, vehicle)
+    confirms = _class_confirms(episode.version, pack)
     return Violation(
         kind="speeding",
         rule=RuleName(pack.name, "speeding", rule.valid_from.isoformat()),
-        grade="confirmed" if episode.confirmed or pack.class_default_confirms else "review",
+        grade="confirmed" if episode.confirmed or confirms else "review",
         status="open" if episode.closed_us is None else "closed",
         vehicle_id=vehicle_id,
         driver_id=driver_id,
@@ -28,7 +33,7 @@ def speeding_violation(
         fixes=episode.fixes,
         figures=SpeedingFigures(
             limit_kmh=episode.limit_at_top / 1000,
-            limit_source=(LimitSource.ROAD if episode.on_road_at_top else limits.source(vehicle)).name.lower(),
+            limit_source=(LimitSource.ROAD if episode.on_road_at_top else source).name.lower(),
             top_speed_kmh=episode.top_speed / 1000,
             mean_speed_kmh=round(episode.speed_sum / episode.fixes) / 1000,
             excess_kmh=episode.top_excess / 1000,
@@ -36,7 +41,7 @@ def speeding_violation(
             report_band=band_of(episode.top_excess, rule.report_bands),
             distance_m=episode.distance_mm / 1000,
         ),
-        judged_by=numbers_of(rule),
+        judged_by=_judged_by(episode, limits),
         evidence={
             "limits_kmh": {f"{limit / 1000:g}": fixes for limit, fixes in sorted(episode.limits.items())},
             "first_over": rfc3339(episode.start_us),
@@ -46,6 +51,31 @@ def speeding_violation(
         proven_us=episode.proven_us,
         closed_us=episode.closed_us,
     )
+
+
+def _limit_source(episode: Episode, limits: LimitBook, vehicle: int) -> LimitSource:
+    """Where the limit came from where the road did not say one."""
+    own = episode.version.overrides.get(LIMIT)
+    return limits.source(vehicle) if own is None or limits.all_alike else LimitSource[own.scope.upper()]
+
+
+def _class_confirms(version: Version[SpeedingRule], pack: RulePack) -> bool:
+    own = version.overrides.get(CLASS_CONFIRMS)
+    return pack.class_default_confirms if own is None else bool(own.value)
+
+
+def _judged_by(episode: Episode, limits: LimitBook) -> dict[str, Any]:
+    """The five numbers, and what of them and of the limit and the grade is the office's own."""
+    version = episode.version
+    judged_by: dict[str, Any] = dict(numbers_of(version.rule))
+    own = version.overridden()
+    if episode.on_road or limits.all_alike:
+        own.pop(LIMIT, None)
+    if episode.confirmed:
+        own.pop(CLASS_CONFIRMS, None)
+    if own:
+        judged_by["overridden"] = own
+    return judged_by
 
 
 def numbers_of(rule: SpeedingRule) -> dict[str, float]:

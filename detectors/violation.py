@@ -92,8 +92,8 @@ class Violation:
     end: tuple[float, float] | None
     fixes: int | None
     figures: SpeedingFigures | HoursFigures
-    judged_by: Mapping[str, float]
-    """The numbers of the rule that judged it."""
+    judged_by: Mapping[str, Any]
+    """The numbers of the rule that judged it; under "overridden", which of them an office set, and how."""
     evidence: Mapping[str, Any]
     proven_us: int
     """Time of the fix that made it a violation."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from detectors.fix import Fix, to_us
+from detectors.overrides import Override, Scope
 from hanhtrinh.detectors import OWN
 from hanhtrinh.rule_packs import LoadedPack, load_pack
 from tests.scenario import HANOI, HOME, METRES_PER_DEGREE, Office, us
@@ -37,6 +38,57 @@ def _rules() -> LoadedPack:
 
 OFFICE = Office(rules=_rules(), own_kmh={"A": 80.0}, classes={"C": "heavy"}, kinds={"B": "taxi"}, detectors=OWN)
 """A has a cap of its own, B is a taxi that no registry knows the class of, C is heavy."""
+
+OWN_NUMBERS: dict[str, list[float]] = {
+    "limit_kmh": [60.0, 75.0, 83.0, 120.0],
+    "class_default_confirms": [0.0, 1.0],
+    "speeding.min_excess_kmh": [0.0, 3.0, 12.5],
+    "speeding.exit_after_s": [0.0, 5.0, 30.0],
+    "speeding.max_gap_s": [9.0, 30.0, 900.0],
+    "speeding.min_fixes": [1.0, 3.0, 5.0],
+    "speeding.min_duration_s": [0.0, 10.0, 45.0],
+    "silence.silent_after_s": [60.0, 300.0, 899.0],
+}
+SCOPES_OF = {"A": ("operator OP", "kind contract"), "B": ("operator OP", "kind taxi"), "C": ()}
+"""What concerns each vehicle beside itself, the weakest first."""
+_FROM = [date(2020, 1, 1), date(2024, 12, 31), date(2025, 1, 1), date(2025, 1, 1), date(2025, 1, 2)]
+_WHOSE: list[tuple[Scope, str]] = [
+    ("operator", "OP"), ("kind", "taxi"), ("kind", "contract"), ("vehicle", "A"), ("vehicle", "A"),
+    ("vehicle", "B"), ("vehicle", "C"),
+]  # fmt: skip
+_TO = [None, date(2024, 12, 31), date(2025, 1, 1), date(2025, 1, 2)]
+
+
+@st.composite
+def _overrides(draw: st.DrawFn) -> Override:
+    scope, scope_id = draw(st.sampled_from(_WHOSE))
+    number = draw(st.sampled_from(list(OWN_NUMBERS)))
+    begin = draw(st.sampled_from(_FROM))
+    end = draw(st.sampled_from([each for each in _TO if each is None or each > begin]))
+    return Override(scope, scope_id, number, draw(st.sampled_from(OWN_NUMBERS[number])), begin, end, "a letter")
+
+
+@st.composite
+def offices(draw: st.DrawFn) -> Office:
+    """Offices with numbers of their own, most of which change where the days lie."""
+    chosen: list[Override] = []
+    for each in draw(st.lists(_overrides(), min_size=1, max_size=8)):
+        if not any(each.overlaps(other) for other in chosen):
+            chosen.append(each)
+    steady = replace(OFFICE.rules, pack=replace(OFFICE.rules.pack, speeding=load_pack("vn").pack.speeding))
+    return replace(
+        OFFICE,
+        rules=draw(st.sampled_from([OFFICE.rules, steady])),
+        kinds={"A": "contract", "B": "taxi"},
+        operators={"A": "OP", "B": "OP"},
+        overrides=chosen,
+    )
+
+
+def any_office() -> st.SearchStrategy[Office]:
+    """With numbers of its own, or by the pack alone."""
+    return st.just(OFFICE) | offices()
+
 
 STEPS_S = ["0.000001", "1", "5", "10", "10.000001", "19.999999", "20", "30", "60", "60.000001", "90", "90.000001",
            "300", "300.000001", "301", "900"]  # fmt: skip

@@ -1,25 +1,26 @@
 """The judge again, written from DESIGN.md fix by fix in plain Python, as slow and simple as can be.
 
-Shares no judging code with detectors/: only the words (Fix, Check, Activity) and the numbers of a rule pack. The
+Shares no judging code with detectors/: only the words (Fix, Check, Activity, Override) and the numbers of a pack. The
 vectorised judge must find exactly what this finds.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 from detectors.activity import Activity
 from detectors.checks import Check
 from detectors.fix import Fix
-from detectors.rules import ActivityNumbers, CheckNumbers, Dated, SpeedingRule
+from detectors.overrides import Override
+from detectors.rules import ActivityNumbers, CheckNumbers, Dated, SilenceRule, SpeedingRule
 from detectors.rules.driving_time import ContinuousRule
 
-Rule = TypeVar("Rule", SpeedingRule, ContinuousRule)
+Rule = TypeVar("Rule", SpeedingRule, SilenceRule, ContinuousRule)
 
 
 def metres_between(one: Fix, other: Fix) -> float:
@@ -41,6 +42,38 @@ def in_force(rules: Dated[Rule], time_us: int) -> Rule:
     """The last version that had begun; the first before all."""
     begun = [rule for begin_us, rule in zip(rules.begins_us, rules.rules, strict=True) if begin_us <= time_us]
     return begun[-1] if begun else rules.rules[0]
+
+
+class Numbers(NamedTuple):
+    """What judges a vehicle at a moment."""
+
+    version: str
+    min_excess_kmh: float
+    exit_after_s: float
+    max_gap_s: float
+    min_fixes: float
+    min_duration_s: float
+    own: dict[str, Override]
+    """The office's own in force, by number."""
+
+
+def numbers_at(time_us: int, rules: Dated[SpeedingRule], own: Iterable[Override]) -> Numbers:
+    """The pack's numbers with those of the office in their place; `own` concern the vehicle, the weakest first."""
+    day = (datetime(1970, 1, 1, tzinfo=timezone(timedelta(hours=7))) + timedelta(hours=7, microseconds=time_us)).date()
+    rule = in_force(rules, time_us)
+    chosen = {
+        each.number: each for each in own if each.valid_from <= day and (each.valid_to is None or day < each.valid_to)
+    }
+
+    def value(name: str) -> float:
+        each = chosen.get(f"speeding.{name}")
+        return float(getattr(rule, name)) if each is None else each.value
+
+    return Numbers(
+        rule.valid_from.isoformat(), value("min_excess_kmh"), value("exit_after_s"), value("max_gap_s"),
+        value("min_fixes"), value("min_duration_s"),
+        {name: each for name, each in chosen.items() if not name.startswith("silence.")},
+    )  # fmt: skip
 
 
 def flags_of(fixes: Sequence[Fix], numbers: CheckNumbers) -> list[Check]:
@@ -123,7 +156,7 @@ class Speeding:
     """All that an episode says."""
 
     driver_id: str | None
-    version: str
+    numbers: Numbers
     start_us: int
     last_us: int
     start: tuple[float, float]
@@ -140,11 +173,13 @@ class Speeding:
     certain: bool
 
 
-def _is_over(fix: Fix, limit_kmh: float, rule: SpeedingRule) -> bool:
-    return fix.speed_kmh is not None and round(fix.speed_kmh - limit_kmh, 3) >= rule.min_excess_kmh
+def _is_over(fix: Fix, limit_kmh: float, numbers: Numbers) -> bool:
+    return fix.speed_kmh is not None and round(fix.speed_kmh - limit_kmh, 3) >= numbers.min_excess_kmh
 
 
-def speeding(trusted: Sequence[Limited], rules: Dated[SpeedingRule], *, strict: bool = False) -> list[Speeding]:
+def speeding(
+    trusted: Sequence[Limited], numbers_of: Callable[[int], Numbers], *, strict: bool = False
+) -> list[Speeding]:
     """The violations of one vehicle; `strict` holds every fix against the highest limit instead."""
     found: list[Speeding] = []
     episode: list[Limited] = []
@@ -153,7 +188,7 @@ def speeding(trusted: Sequence[Limited], rules: Dated[SpeedingRule], *, strict: 
 
     def end(at: Fix | None) -> None:
         nonlocal below
-        speeding = _proven(episode, rules, at, strict=strict)
+        speeding = _proven(episode, numbers_of, at, strict=strict)
         if speeding is not None:
             found.append(speeding)
         episode.clear()
@@ -161,19 +196,19 @@ def speeding(trusted: Sequence[Limited], rules: Dated[SpeedingRule], *, strict: 
 
     for each in trusted:
         fix, limit = each.fix, each.highest_kmh if strict else each.limit_kmh
-        rule = in_force(rules, fix.time_us)
+        numbers = numbers_of(fix.time_us)
         if episode:
             first = episode[0].fix
-            silent = before is not None and seconds(before, fix) > rule.max_gap_s
-            if silent or fix.driver_id != first.driver_id or rule is not in_force(rules, first.time_us):
+            silent = before is not None and seconds(before, fix) > numbers.max_gap_s
+            if silent or fix.driver_id != first.driver_id or numbers != numbers_of(first.time_us):
                 end(fix)
         before = fix
-        if _is_over(fix, limit, rule):
+        if _is_over(fix, limit, numbers):
             episode.append(each)
             below = None
         elif episode and fix.speed_kmh is not None:
             below = below or fix
-            if round(fix.speed_kmh - limit, 3) <= 0 or seconds(below, fix) > rule.exit_after_s:
+            if round(fix.speed_kmh - limit, 3) <= 0 or seconds(below, fix) > numbers.exit_after_s:
                 end(fix)
         if episode and episode[-1] is not each:
             episode.append(each)
@@ -182,18 +217,18 @@ def speeding(trusted: Sequence[Limited], rules: Dated[SpeedingRule], *, strict: 
 
 
 def _proven(
-    episode: Sequence[Limited], rules: Dated[SpeedingRule], closed: Fix | None, *, strict: bool
+    episode: Sequence[Limited], numbers_of: Callable[[int], Numbers], closed: Fix | None, *, strict: bool
 ) -> Speeding | None:
     if not episode:
         return None
     first = episode[0].fix
-    rule = in_force(rules, first.time_us)
+    numbers = numbers_of(first.time_us)
     limit_of = {id(each): each.highest_kmh if strict else each.limit_kmh for each in episode}
-    over = [each for each in episode if _is_over(each.fix, limit_of[id(each)], rule)]
+    over = [each for each in episode if _is_over(each.fix, limit_of[id(each)], numbers)]
     proofs = [
         each.fix.time_us
         for number, each in enumerate(over, start=1)
-        if number >= rule.min_fixes and seconds(first, each.fix) >= rule.min_duration_s
+        if number >= numbers.min_fixes and seconds(first, each.fix) >= numbers.min_duration_s
     ]
     if not proofs:
         return None
@@ -203,7 +238,7 @@ def _proven(
     limits = [limit_of[id(each)] for each in over]
     return Speeding(
         driver_id=first.driver_id,
-        version=rule.valid_from.isoformat(),
+        numbers=numbers,
         start_us=first.time_us,
         last_us=last.time_us,
         start=(first.lat, first.lon),
@@ -224,6 +259,15 @@ def _proven(
 def is_confirmed(each: Speeding, strictly: Iterable[Speeding]) -> bool:
     """Over under every reading of the evidence."""
     return each.certain or any(each.start_us <= other.start_us and other.last_us <= each.last_us for other in strictly)
+
+
+def silences(trusted: Sequence[Fix], moving_kmh: float, allowed_s: Callable[[int], float]) -> list[tuple[int, int]]:
+    """Beginning and end of each silence that the next trusted fix ended."""
+    return [
+        (before.time_us, fix.time_us)
+        for before, fix in pairwise(trusted)
+        if _speed(before) >= moving_kmh and seconds(before, fix) > allowed_s(before.time_us)
+    ]
 
 
 class Piece(NamedTuple):

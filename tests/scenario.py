@@ -23,6 +23,7 @@ from detectors.hours import Interval
 from detectors.hours_rules import NO_RULE
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.overrides import Override, Scope, concerning
 from detectors.recording import RecordingJudgement, judge_recording
 from detectors.speeding_detector import SpeedingDetector
 from detectors.violation import Violation
@@ -199,13 +200,22 @@ class Office:
     own_kmh: Mapping[str, float] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
+    operators: Mapping[str, str] = field(default_factory=dict)
+    overrides: Sequence[Override] = ()
     detectors: Sequence[Factory] = (SpeedingDetector,)
 
     def limits(self, vehicles: Names) -> LimitBook:
         """The limits of its vehicles."""
         book = LimitBook(self.rules.pack, self.given_kmh)
-        for vehicle_id in sorted({*self.own_kmh, *self.classes}):
-            book.register(vehicles.code(vehicle_id), self.own_kmh.get(vehicle_id), self.classes.get(vehicle_id))
+        own = {each.scope_id for each in self.overrides if each.scope == "vehicle"}
+        by_scope: dict[tuple[Scope, str], list[Override]] = {}
+        for each in self.overrides:
+            by_scope.setdefault((each.scope, each.scope_id), []).append(each)
+        for vehicle_id in sorted({*self.own_kmh, *self.classes, *self.kinds, *self.operators, *own}):
+            code, own_kmh = vehicles.code(vehicle_id), self.own_kmh.get(vehicle_id)
+            book.register(code, own_kmh, self.classes.get(vehicle_id))
+            kind, operator_id = self.kinds.get(vehicle_id), self.operators.get(vehicle_id)
+            book.overrides.assign(code, concerning(by_scope, vehicle_id, kind, operator_id, own_kmh))
         return book
 
     def judge(self, sent: Iterable[Fix], road_kmh: Sequence[float] | None = None) -> RecordingJudgement:

@@ -10,33 +10,33 @@ from hypothesis import strategies as st
 
 from detectors.fix import Fix
 from detectors.recording import RecordingJudgement
-from tests.random_days import OFFICE, Day, Sent, days
+from tests.random_days import Day, Sent, any_office, days
 from tests.scenario import CAP_80, Office, Stream, Told, fixes
 
 
-def judge(sent: list[Sent]) -> RecordingJudgement:
-    return OFFICE.judge([each.fix for each in sent], [each.road_kmh for each in sent])
+def judge(office: Office, sent: list[Sent]) -> RecordingJudgement:
+    return office.judge([each.fix for each in sent], [each.road_kmh for each in sent])
 
 
 def wires(judgement: RecordingJudgement) -> list[dict[str, Any]]:
     return [each.to_wire() for each in judgement.violations]
 
 
-@given(days(), st.randoms(use_true_random=False))
-def test_any_order_and_any_duplication_give_equal_violations(day: Day, dice: Any) -> None:
+@given(any_office(), days(), st.randoms(use_true_random=False))
+def test_any_order_and_any_duplication_give_equal_violations(office: Office, day: Day, dice: Any) -> None:
     arrived = day.sent + day.twins
-    first = judge(arrived)
+    first = judge(office, arrived)
     again = arrived + dice.sample(arrived, len(arrived) // 2)
     dice.shuffle(again)
-    second = judge(again)
+    second = judge(office, again)
     assert second.violations == first.violations
     assert wires(second) == wires(first)
     assert (second.fixes, second.conflicts, second.flagged) == (first.fixes, first.conflicts, first.flagged)
     assert second.doubled - first.doubled == len(again) - len(arrived)
 
 
-def told(day: Day, cuts: list[int]) -> Told:
-    stream = Stream(OFFICE)
+def told(office: Office, day: Day, cuts: list[int]) -> Told:
+    stream = Stream(office)
     result = Told()
     for first, end in zip([0, *cuts], [*cuts, len(day.sent)], strict=True):
         result = stream.call(day.fixes[first:end], day.roads_kmh[first:end])
@@ -45,27 +45,27 @@ def told(day: Day, cuts: list[int]) -> Told:
     return result
 
 
-@given(days(), st.data())
-def test_any_split_into_batches_tells_the_same(day: Day, data: st.DataObject) -> None:
+@given(any_office(), days(), st.data())
+def test_any_split_into_batches_tells_the_same(office: Office, day: Day, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(day.sent)), max_size=20)))
-    assert told(day, cuts) == told(day, [])
+    assert told(office, day, cuts) == told(office, day, [])
 
 
-@given(days())
-def test_one_fix_at_a_time_tells_the_same(day: Day) -> None:
-    assert told(day, list(range(1, len(day.sent)))) == told(day, [])
+@given(any_office(), days())
+def test_one_fix_at_a_time_tells_the_same(office: Office, day: Day) -> None:
+    assert told(office, day, list(range(1, len(day.sent)))) == told(office, day, [])
 
 
-@given(days(), st.data())
-def test_judging_may_begin_anew_at_any_settled_fix(day: Day, data: st.DataObject) -> None:
-    whole = told(day, [])
+@given(any_office(), days(), st.data())
+def test_judging_may_begin_anew_at_any_settled_fix(office: Office, day: Day, data: st.DataObject) -> None:
+    whole = told(office, day, [])
     settled = [row for row, is_settled in enumerate(whole.settled) if is_settled]
     if not settled:
         return
     begin = data.draw(st.sampled_from(settled))
     vehicle_id, begin_us = day.sent[begin].fix.vehicle_id, day.sent[begin].fix.time_us
     rows = [row for row in range(begin, len(day.sent)) if day.sent[row].fix.vehicle_id == vehicle_id]
-    anew = told(Day([day.sent[row] for row in rows], []), [])
+    anew = told(office, Day([day.sent[row] for row in rows], []), [])
     assert anew.flags == [whole.flags[row] for row in rows]
     assert anew.settled == [whole.settled[row] for row in rows]
     assert anew.legs == [leg for leg in whole.legs if leg[0] == vehicle_id and leg[2] >= begin_us]
@@ -81,10 +81,10 @@ def test_judging_may_begin_anew_at_any_settled_fix(day: Day, data: st.DataObject
     }
 
 
-@given(days())
-def test_a_recording_finds_what_the_stream_finds(day: Day) -> None:
-    streamed = told(day, list(range(0, len(day.sent), 7))).violations.values()
-    recorded = judge(day.sent).violations
+@given(any_office(), days())
+def test_a_recording_finds_what_the_stream_finds(office: Office, day: Day) -> None:
+    streamed = told(office, day, list(range(0, len(day.sent), 7))).violations.values()
+    recorded = judge(office, day.sent).violations
     assert {each.violation_id: each for each in recorded if each.kind == "speeding"} == {
         each.violation_id: each for each in streamed if each.kind == "speeding"
     }

@@ -11,6 +11,7 @@ import pytest
 
 from detectors.columns import Names, columns_of
 from detectors.fix import Fix, to_us
+from detectors.rule_versions import Version
 from detectors.runs import LabelledFixes, label_of, runs_of
 from detectors.speeding import Label, Run
 from hanhtrinh.rule_packs import load_pack
@@ -59,7 +60,7 @@ def labelled(speeds: Sequence[int], **columns: Sequence[Any]) -> LabelledFixes:
 
 
 def runs(fixes: LabelledFixes) -> list[Run]:
-    return [run for _, _, run in runs_of(fixes, [RULE, LATER])]
+    return [run for _, _, run in runs_of(fixes, [Version(RULE, {}), Version(LATER, {})])]
 
 
 def shape(fixes: LabelledFixes) -> list[tuple[Label, int]]:
@@ -109,7 +110,7 @@ def test_a_run_ends_where_anything_that_judges_changes(column: str, values: list
 
 
 def test_a_run_ends_where_only_the_label_against_the_highest_limit_changes() -> None:
-    found = runs_of(labelled([90_000, 90_000, 125_000, 125_000]), [RULE, LATER])
+    found = runs_of(labelled([90_000, 90_000, 125_000, 125_000]), [Version(RULE, {}), Version(LATER, {})])
     assert [(strict, run.label, run.first_row, run.end_row) for _, strict, run in found] == [
         (BELOW, OVER, 0, 2),
         (OVER, OVER, 2, 4),
@@ -125,7 +126,7 @@ def test_a_run_sums_up_its_fixes() -> None:
     assert (run.speed_sum, run.top_speed, run.top_excess) == (282_000, 99_000, 19_000)
     assert (run.limit_at_top, run.limits) == (80_000, {80_000: 3})
     assert (run.start, run.end) == ((HOME[0] + 1, HOME[1]), (HOME[0] + 3, HOME[1]))
-    assert (run.driver, run.gap, run.certain, run.rule) == (0, False, False, RULE)
+    assert (run.driver, run.gap, run.certain, run.version.rule) == (0, False, False, RULE)
 
 
 def test_a_run_says_whether_its_limit_is_the_highest_there_can_be() -> None:
@@ -133,7 +134,7 @@ def test_a_run_says_whether_its_limit_is_the_highest_there_can_be() -> None:
 
 
 def test_a_run_has_the_version_of_the_rule_that_judges_it() -> None:
-    assert [run.rule for run in runs(labelled([90_000] * 2, rule=[0, 1]))] == [RULE, LATER]
+    assert [run.version.rule for run in runs(labelled([90_000] * 2, rule=[0, 1]))] == [RULE, LATER]
 
 
 @pytest.mark.parametrize("seed", range(30))
