@@ -180,6 +180,25 @@ class FixStore:
         row = await cursor.fetchone()
         return None if row is None else row[0]
 
+    async def settled_after(self, vehicle_id: str, time_us: int) -> int | None:
+        """Time of the oldest settled fix after a time."""
+        cursor = await self._connection.execute(
+            f"SELECT {_TIME_US.format('time')} FROM fixes WHERE vehicle_id = %s AND settled"
+            " AND time > timestamptz 'epoch' + %s * interval '1 microsecond' ORDER BY time LIMIT 1",
+            (vehicle_id, time_us),
+        )
+        row = await cursor.fetchone()
+        return None if row is None else row[0]
+
+    async def lost_to(self, vehicle_id: str) -> int | None:
+        """Up to when (microseconds) fixes of a vehicle were stored once and are no longer; None when all are there.
+
+        A fix that came after its neighbours were dropped hides nothing: what they led to names the fix where it began.
+        """
+        cursor = await self._connection.execute(_LOST_TO, (vehicle_id,))
+        row = await cursor.fetchone()
+        return None if row is None else row[0]
+
     async def mark(self, vehicle_id: str, changed: Sequence[Remark]) -> None:
         """Set what the judge made of stored fixes of a vehicle."""
         if not changed:
@@ -215,6 +234,17 @@ class StoredFix(NamedTuple):
 
 
 _JUDGED = "f.flags, f.settled, f.leg_mm, f.leg_driving_us"
+_GONE = "NOT EXISTS (SELECT FROM fixes f WHERE f.vehicle_id = a.vehicle_id AND f.time = {})"
+_LOST_TO = f"""
+SELECT (extract(epoch FROM greatest(
+    (SELECT f.time - interval '1 microsecond' FROM fixes f WHERE f.vehicle_id = a.vehicle_id
+        AND NOT EXISTS (SELECT FROM fixes x WHERE x.vehicle_id = a.vehicle_id AND x.time <= a.first_at)
+        ORDER BY f.time LIMIT 1),
+    (SELECT max(c.time) FROM activity_changes c WHERE c.vehicle_id = a.vehicle_id AND {_GONE.format("c.time")}),
+    (SELECT max(v.started_at) FROM violations v WHERE v.vehicle_id = a.vehicle_id AND v.kind IN ('speeding', 'silence')
+        AND v.status <> 'withdrawn' AND {_GONE.format("v.started_at")})
+)) * 1000000)::int8 FROM vehicle_anchors a WHERE a.vehicle_id = %s
+"""
 _KEY_AND_TIMES = {"vehicle_id", "time", "received_at"}
 _FIX_FIELDS = (
     f"f.vehicle_id, {_TIME_US.format('f.time')}, f.lat, f.lon, f.speed_kmh, f.driver_id, f.heading_deg,"

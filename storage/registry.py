@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 from psycopg import sql
 
 from storage.connect import Connection
+from storage.marks import MarkStore
 
 KINDS = frozenset({"taxi", "city_bus", "fixed_route", "contract", "tourist", "container", "goods", "internal"})
 SPEED_CLASSES = frozenset({"car", "heavy", "articulated", "trailer"})
@@ -124,7 +125,10 @@ async def import_file(connection: Connection, path: Path) -> ImportReport:
 async def _store(connection: Connection, table: str, parsed: Parsed[Row]) -> ImportReport:
     bad_rows = list(parsed.bad_rows)
     rows: list[Row] = []
+    key = f"{table.removesuffix('s')}_id"
     async with connection.transaction():
+        # One import at a time, so that what each changed is known; reading goes on.
+        await connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(sql.Identifier(table)))
         cursor = await connection.execute("SELECT operator_id FROM operators FOR SHARE")
         operators = {str(operator_id) for (operator_id,) in await cursor.fetchall()}
         for row, line in zip(parsed.rows, parsed.lines, strict=True):
@@ -133,11 +137,61 @@ async def _store(connection: Connection, table: str, parsed: Parsed[Row]) -> Imp
             else:
                 why = f"{row.operator_id!r} is not in the registry: import operators.csv first"
                 bad_rows.append(BadRow(line, "operator_id", why))
+        before = await _judged_by(connection, table, [getattr(row, key) for row in rows])
         async with connection.cursor() as writer:
             await writer.executemany(
                 _upsert(table, parsed.columns), [[getattr(row, name) for name in parsed.columns] for row in rows]
             )
+        after = await _judged_by(connection, table, [getattr(row, key) for row in rows])
+        await _judge_again(connection, table, before, after)
     return ImportReport(table, len(rows), sorted(bad_rows))
+
+
+_JUDGED_BY = {
+    "vehicles": ("limit_kmh", "speed_class", "kind", "operator_id"),
+    "drivers": ("rule_pack",),
+    "operators": (),
+}
+_CALLED = {"limit_kmh": "limit", "speed_class": "speed class", "kind": "kind", "operator_id": "operator"}
+
+
+async def _judged_by(connection: Connection, table: str, ids: Sequence[str]) -> dict[str, tuple[Cell | None, ...]]:
+    """What judging asks of these entries."""
+    if not _JUDGED_BY[table]:
+        return {}
+    key = f"{table.removesuffix('s')}_id"
+    cursor = await connection.execute(
+        sql.SQL("SELECT {} FROM {} WHERE {} = ANY(%s)").format(
+            sql.SQL(", ").join(map(sql.Identifier, (key, *_JUDGED_BY[table]))),
+            sql.Identifier(table),
+            sql.Identifier(key),
+        ),
+        (list(ids),),
+    )
+    return {row[0]: row[1:] for row in await cursor.fetchall()}
+
+
+async def _judge_again(
+    connection: Connection,
+    table: str,
+    before: Mapping[str, Sequence[Cell | None]],
+    after: Mapping[str, Sequence[Cell | None]],
+) -> None:
+    """Mark whoever is judged by something else from now on."""
+    names = _JUDGED_BY[table]
+    changed: dict[str, list[str]] = {}
+    for entry_id, values in after.items():
+        old = before.get(entry_id, (None,) * len(names))
+        if what := [name for name, was, now in zip(names, old, values, strict=True) if was != now]:
+            changed[entry_id] = what
+    if not changed:
+        return
+    marks = MarkStore(connection)
+    if table == "drivers":
+        await marks.rule_pack_changed(list(changed))
+    else:
+        why = {name: [f"{_CALLED[each]} of the vehicle changed" for each in what] for name, what in changed.items()}
+        await marks.registry_changed(why)
 
 
 def _upsert(table: str, columns: Sequence[str]) -> sql.Composed:

@@ -1,4 +1,4 @@
-"""What storage knows of each vehicle: registry, where to begin rebuilding its state, and marks of a changed past."""
+"""What storage knows of each vehicle: registry, and where to begin rebuilding its state."""
 
 from __future__ import annotations
 
@@ -33,16 +33,6 @@ class Anchor(NamedTuple):
     def since_us(self) -> int:
         """The settled fix if there is one, else the vehicle's first."""
         return self.first_us if self.settled_us is None else self.settled_us
-
-
-class Mark(NamedTuple):
-    """A vehicle whose past changed between two times (microseconds)."""
-
-    vehicle_id: str
-    partition: int
-    from_us: int
-    to_us: int
-    late_fixes: int
 
 
 class VehicleStore:
@@ -81,6 +71,13 @@ class VehicleStore:
             " partition = excluded.partition",
             (log_id, *(list(column) for column in zip(*anchors, strict=True))),
         )
+        # Whose messages come from elsewhere now: who reads them there judges its past again.
+        await self._connection.execute(
+            "UPDATE rejudge_marks m SET log_id = v.log_id, partition = v.partition FROM vehicle_anchors v"
+            " WHERE v.vehicle_id = m.vehicle_id AND m.vehicle_id = ANY(%s)"
+            " AND (m.log_id, m.partition) <> (v.log_id, v.partition)",
+            ([anchor.vehicle_id for anchor in anchors],),
+        )
 
     async def moved_at_last(
         self, log_id: str, partitions: Sequence[int], after: str, limit: int, moving_kmh: float
@@ -99,28 +96,3 @@ class VehicleStore:
         )
         rows = await cursor.fetchall()
         return [name for name, moved in rows if moved], rows[-1][0] if len(rows) == limit else None
-
-    async def save_marks(self, log_id: str, marks: Sequence[Mark]) -> None:
-        """Widen the marks of vehicles whose past changed."""
-        for mark in marks:
-            await self._connection.execute(
-                "INSERT INTO rejudge_marks AS m (vehicle_id, log_id, partition, from_time, to_time, late_fixes)"
-                f" VALUES (%s, %s, %s, {_TIME.format('%s')}, {_TIME.format('%s')}, %s)"
-                " ON CONFLICT (vehicle_id) DO UPDATE SET from_time = least(m.from_time, excluded.from_time),"
-                " to_time = greatest(m.to_time, excluded.to_time), late_fixes = m.late_fixes + excluded.late_fixes,"
-                " log_id = excluded.log_id, partition = excluded.partition, marked_at = clock_timestamp()",
-                (mark.vehicle_id, log_id, mark.partition, mark.from_us, mark.to_us, mark.late_fixes),
-            )
-
-    async def marks(self, log_id: str, partitions: Sequence[int]) -> list[Mark]:
-        """Marks of vehicles in these partitions."""
-        cursor = await self._connection.execute(
-            f"SELECT vehicle_id, partition, {_TIME_US.format('from_time')}, {_TIME_US.format('to_time')}, late_fixes"
-            " FROM rejudge_marks WHERE log_id = %s AND partition = ANY(%s)",
-            (log_id, list(partitions)),
-        )
-        return [Mark(*row) for row in await cursor.fetchall()]
-
-    async def clear_mark(self, vehicle_id: str) -> None:
-        """The vehicle's past is judged again."""
-        await self._connection.execute("DELETE FROM rejudge_marks WHERE vehicle_id = %s", (vehicle_id,))

@@ -62,7 +62,9 @@ class ViolationStore:
         for violation in violations:
             old = stored.get(violation.violation_id)
             if old is not None:
-                violation = replace(violation, excused=excuse_of(old))
+                # Whose it was stays written: history does not follow a vehicle that is sold.
+                operator_id = old["operator_id"] or violation.operator_id
+                violation = replace(violation, excused=excuse_of(old), operator_id=operator_id)
             row = row_of(violation)
             if old is None:
                 await self._open(row, why)
@@ -111,7 +113,10 @@ class ViolationStore:
             names = tuple(sorted(row["violation_id"] for row in replaced))
             excuses = [excuse_of(row) for row in replaced]
             excuse = None if None in excuses else next(iter(excuses), None)
-            successors.append(replace(violation, supersedes=names, excused=excuse) if names else violation)
+            if replaced:
+                operator_id = replaced[0]["operator_id"] or violation.operator_id
+                violation = replace(violation, supersedes=names, excused=excuse, operator_id=operator_id)
+            successors.append(violation)
             if replaced and not any(is_graver(violation, row) for row in replaced):
                 await self._told_already(successors[-1])
         return await self.record(successors, received_us, why)

@@ -26,9 +26,10 @@ from storage.activity import ActivityChange, ActivityStore
 from storage.connect import Connection
 from storage.fixes import FixRow, FixStore
 from storage.letters import DeadLetter, store_letters
-from storage.positions import Positions
+from storage.marks import Mark, MarkStore
+from storage.positions import Fenced, Positions
 from storage.stale_hours import HOUR_US, mark_stale
-from storage.vehicles import Mark, VehicleStore
+from storage.vehicles import VehicleStore
 from storage.violations import StageCount, ViolationStore
 
 STREAM = "judged on the stream"
@@ -70,7 +71,7 @@ class BatchProcessor:
     def __init__(
         self, connection: Connection, positions: Positions, pack: RulePack, roster: Roster, hours: HoursKeeper,
         silences: SilenceKeeper, fixes: FixStore, activity: ActivityStore, vehicles: VehicleStore,
-        violations: ViolationStore,
+        violations: ViolationStore, marks: MarkStore,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._positions = positions
@@ -82,6 +83,7 @@ class BatchProcessor:
         self._activity = activity
         self._vehicles = vehicles
         self._violations = violations
+        self._marks = marks
 
     async def know(self, codes: Code) -> None:
         """Load these vehicles if they are not known."""
@@ -145,6 +147,7 @@ class BatchProcessor:
         roster, columns = self._roster, rows.columns
         # The position is taken first: its row lock keeps a competing worker out until this transaction ends.
         await self._positions.hold(self._connection, {piece.partition: piece.start for piece in intake.slices})
+        await self._demand_newest_registry()
         sound = (rows.flags & CLOCKS) == 0
         fresh = sound & ~rows.late & (columns.time_us > roster.newest_us[columns.vehicle]) & (not careful)
         table = _fix_rows(intake, rows, judgement)
@@ -165,12 +168,13 @@ class BatchProcessor:
         misjudged = [row for row in (known[n] for n in settled.doubled + settled.lost) if rows.flags[row] == 0]
         again = [row for row in changed if rows.late[row]] + [row for row in misjudged if not rows.late[row]]
         await mark_stale(self._connection, self._stale_hours(columns, fresh, changed))
-        marks = self._marks(intake, rows, again)
-        await self._vehicles.save_marks(self._positions.log_id, marks)
+        marks = _marks_of(intake, rows, again, roster)
+        await self._marks.save(self._positions.log_id, marks)
         stages = await self._judged(intake, rows, judgement)
         # A displaced fix was counted when it was stored: its row stays, its letter is new.
         steps = intake.steps(doubled, letters, [row for row, _ in lost + displaced], rows.newest_us)
         await self._positions.advance(self._connection, steps)
+        roster.unstored.clear()
         return BatchResult(
             messages=intake.messages,
             fixes=len(intake.fixes) - len(doubled) - len(lost) - len(displaced),
@@ -206,16 +210,27 @@ class BatchProcessor:
         pairs = set(zip(columns.vehicle[stale].tolist(), hour_us[stale].tolist(), strict=True))
         return [(self._roster.vehicles.names[vehicle], begin_us) for vehicle, begin_us in sorted(pairs)]
 
-    def _marks(self, intake: Intake, rows: _Rows, changed: Sequence[int]) -> list[Mark]:
-        """One mark for each vehicle whose past these late rows changed."""
-        marks: dict[str, Mark] = {}
-        for row in changed:
-            name = self._roster.vehicles.names[int(rows.columns.vehicle[row])]
-            time_us = int(rows.columns.time_us[row])
-            partition = intake.origins[intake.source[int(rows.order[row])]][0]
-            old = marks.get(name, Mark(name, partition, time_us, time_us, 0))
-            marks[name] = Mark(name, partition, min(old.from_us, time_us), max(old.to_us, time_us), old.late_fixes + 1)
-        return list(marks.values())
+    async def _demand_newest_registry(self) -> None:
+        """Fenced when the registry has changed for a vehicle that is about to be stored for the first time."""
+        unstored = self._roster.unstored
+        if not unstored:
+            return
+        now = {entry.vehicle_id: entry for entry in await self._vehicles.registered(list(unstored))}
+        changed = [name for name, entry in unstored.items() if now.get(name) != entry]
+        if changed:
+            raise Fenced(f"the registry's entry of {changed[0]} has changed since it was read")
+
+
+def _marks_of(intake: Intake, rows: _Rows, changed: Sequence[int], roster: Roster) -> list[Mark]:
+    """One mark for each vehicle whose past these late rows changed."""
+    marks: dict[str, Mark] = {}
+    for row in changed:
+        name = roster.vehicles.names[int(rows.columns.vehicle[row])]
+        time_us = int(rows.columns.time_us[row])
+        partition = intake.origins[intake.source[int(rows.order[row])]][0]
+        old = marks.get(name, Mark(name, partition, time_us, time_us, 0))
+        marks[name] = Mark(name, partition, min(old.from_us, time_us), max(old.to_us, time_us), old.late_fixes + 1)
+    return list(marks.values())
 
 
 def _fix_rows(intake: Intake, rows: _Rows, judgement: Judgement) -> list[FixRow]:

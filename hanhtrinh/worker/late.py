@@ -1,13 +1,17 @@
-"""Late fixes: the stretch they touch is judged again from stored fixes, by the same judge.
+"""What a mark says has changed is judged again from stored fixes, by the same judge: late fixes came, the registry
+changed, or somebody asked.
 
 A stretch runs from a settled fix before the first change to a settled fix after the last one: before it nothing
-changed, and after it the judge's state is what it was, because a settled fix alone decides it.
+changed, and after it the judge's state is what it was, because a settled fix alone decides it. A long one is judged in
+parts, each in a transaction of its own that moves the mark on.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +19,7 @@ from detectors.activity import Activity
 from detectors.checks import ALONE, NEVER
 from detectors.columns import Names, columns_of
 from detectors.detector import Factory
+from detectors.fix import from_us
 from detectors.hours import Line
 from detectors.journeys import JourneyJudge, Judgement
 from detectors.limits import LimitBook
@@ -27,10 +32,16 @@ from hanhtrinh.worker.roster import Roster
 from storage.activity import ActivityChange, ActivityStore
 from storage.connect import Connection
 from storage.fixes import FixStore, Remark, StoredFix
+from storage.marks import Mark, MarkStore
 from storage.positions import Positions
 from storage.stale_hours import HOUR_US, mark_stale
-from storage.vehicles import Anchor, Mark, VehicleStore
+from storage.vehicles import Anchor, VehicleStore
 from storage.violations import StageCount, Stretch, ViolationStore
+
+log = logging.getLogger(__name__)
+
+_PART_US = 24 * 3_600_000_000
+"""Judged in one transaction, and on to the next settled fix: what the partition is held for is bounded."""
 
 _FIRST_READ = 2_000
 """Fixes read at first; a stretch that finds no settled end among them is read ten times as long."""
@@ -65,13 +76,23 @@ class _Judged:
         return [] if self.end_row is not None else self.silences.open_at(self.judge.state, 1, clock_us)
 
 
+class Rejudged(NamedTuple):
+    """What judging a part again did."""
+
+    stages: list[StageCount]
+    changed_fixes: int
+    """Whose flags, or whether they are settled, are others now."""
+    left_from_us: int | None
+    """From where the mark goes on; None when there is none any more."""
+
+
 class LateJudge:
-    """Judges again what marks say has changed, one vehicle and one transaction at a time."""
+    """Judges again what marks say has changed, one part of one vehicle and one transaction at a time."""
 
     def __init__(
         self, connection: Connection, positions: Positions, pack: LoadedPack, detectors: Sequence[Factory],
         roster: Roster, hours: HoursKeeper, fixes: FixStore, activity: ActivityStore, vehicles: VehicleStore,
-        violations: ViolationStore,
+        violations: ViolationStore, marks: MarkStore,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._positions = positions
@@ -83,36 +104,62 @@ class LateJudge:
         self._activity = activity
         self._vehicles = vehicles
         self._violations = violations
+        self._marks = marks
 
-    async def rejudge(self, mark: Mark, position: int, now_us: int) -> list[StageCount]:
-        """Judge the marked stretch of a vehicle again. Fenced when its partition no longer stands at `position`."""
-        why = f"{mark.late_fixes} late fixes"
+    async def rejudge(self, vehicle_id: str, partition: int, position: int, now_us: int) -> Rejudged:
+        """Judge a vehicle's marked stretch again, or its next part. Fenced when the partition no longer stands at
+        `position`. What the roster knows of the vehicle must be forgotten after it."""
         async with self._connection.transaction():
-            await self._positions.hold(self._connection, {mark.partition: position})
-            await self._positions.silences_judged(self._connection, [mark.partition], None)
-            begin_us = await self._fixes.settled_before(mark.vehicle_id, mark.from_us)
-            judged = await self._judge(mark, begin_us)
-            changed = _changed(judged, begin_us)
-            await self._fixes.mark(mark.vehicle_id, changed)
-            hours_us = {each.time_us // HOUR_US * HOUR_US for each in changed}
-            await mark_stale(self._connection, [(mark.vehicle_id, hour_us) for hour_us in sorted(hours_us)])
-            stages = await self._violations_again(mark.vehicle_id, begin_us, judged, now_us, why)
-            lines = await self._activity_again(mark.vehicle_id, begin_us, judged)
-            stages += await self._hours.follow(lines, lambda _: now_us, why)
-            await self._move_anchor(mark.vehicle_id, mark.partition, begin_us, judged)
-            await self._vehicles.clear_mark(mark.vehicle_id)
-        return stages
+            await self._positions.hold(self._connection, {partition: position})
+            return await self.rejudge_held(vehicle_id, partition, now_us)
+
+    async def rejudge_held(self, vehicle_id: str, partition: int, now_us: int) -> Rejudged:
+        """The same inside the caller's transaction, which holds the partition."""
+        mark = await self._marks.locked(vehicle_id)
+        if mark is None or mark.partition != partition:
+            return Rejudged([], 0, None)
+        await self._roster.register_again(vehicle_id, self._vehicles)
+        begin_us = await self._fixes.settled_before(vehicle_id, mark.from_us)
+        if begin_us is None and (lost_us := await self._fixes.lost_to(vehicle_id)) is not None:
+            # Judged without them, what they proved would be withdrawn.
+            begin_us = await self._fixes.settled_after(vehicle_id, lost_us)
+            log.warning(
+                "vehicle %s: its fixes up to %s are no longer stored: what was judged from them stands (%s)",
+                vehicle_id, from_us(lost_us).isoformat(), mark.why,
+            )  # fmt: skip
+            if begin_us is None or begin_us > mark.to_us:
+                await self._marks.clear(vehicle_id)
+                return Rejudged([], 0, None)
+        part = mark._replace(to_us=min(mark.to_us, max(mark.from_us, begin_us or mark.from_us) + _PART_US))
+        judged = await self._judge(part, begin_us)
+        changed = _changed(judged, begin_us)
+        await self._fixes.mark(vehicle_id, changed)
+        hours_us = {each.time_us // HOUR_US * HOUR_US for each in changed}
+        await mark_stale(self._connection, [(vehicle_id, hour_us) for hour_us in sorted(hours_us)])
+        await self._positions.silences_judged(self._connection, [partition], None)
+        stages = await self._violations_again(vehicle_id, begin_us, judged, now_us, mark.why)
+        lines = await self._activity_again(vehicle_id, begin_us, judged)
+        stages += await self._hours.follow(lines, lambda _: now_us, mark.why)
+        await self._move_anchor(vehicle_id, partition, begin_us, judged)
+        left_from_us = None if judged.end_us is None or judged.end_us >= mark.to_us else judged.end_us + 1
+        if left_from_us is None:
+            await self._marks.clear(vehicle_id)
+        else:
+            await self._marks.advance(vehicle_id, left_from_us)
+        return Rejudged(stages, len(changed), left_from_us)
 
     async def _judge(self, mark: Mark, begin_us: int | None) -> _Judged:
         limit = _FIRST_READ
         while True:
             stored = await self._fixes.stretch(mark.vehicle_id, begin_us, limit)
-            judged = self._judge_stored(mark, stored, complete=len(stored) < limit)
+            judged = self._judge_stored(mark, begin_us, stored, complete=len(stored) < limit)
             if judged is not None:
                 return judged
             limit *= 10
 
-    def _judge_stored(self, mark: Mark, stored: list[StoredFix], *, complete: bool) -> _Judged | None:
+    def _judge_stored(
+        self, mark: Mark, begin_us: int | None, stored: list[StoredFix], *, complete: bool
+    ) -> _Judged | None:
         """None when the end of the stretch lies beyond what was read."""
         vehicles, drivers, limits = Names(), Names(), LimitBook(self._pack.pack)
         columns = columns_of([each.fix for each in stored], vehicles, drivers)
@@ -122,6 +169,9 @@ class LateJudge:
         judge, silences = JourneyJudge(context, self._detectors), Silences(context)
         flags = np.array([each.flags for each in stored], dtype=np.int32)
         judgement = judge.advance(columns, flags & ALONE)
+        if begin_us is not None:
+            # Judging began here with nothing remembered, whatever rules or limits settled it before: so it does again.
+            judgement.settled[0] = True
         was_settled = np.array([each.settled for each in stored], dtype=np.bool_)
         ends = np.flatnonzero(judgement.settled & was_settled & (columns.time_us > mark.to_us))
         # The leg after the end decides whether an activity change stands there: it must have been read too.
@@ -148,7 +198,7 @@ class LateJudge:
         """Put the changes of the stretch in place; returns the lines whose timeline this touched."""
         if not judged.stored:
             return []
-        from_us = judged.stored[0].fix.time_us if begin_us is None else begin_us
+        since_us = judged.stored[0].fix.time_us if begin_us is None else begin_us
         before = None if begin_us is None else await self._activity.before(vehicle_id, begin_us)
         changes = [
             ActivityChange(vehicle_id, time_us, judged.drivers.name(driver), Activity(activity))
@@ -157,22 +207,27 @@ class LateJudge:
         ]
         if before and changes and changes[0][2:] == before[2:]:
             changes = changes[1:]
-        drivers = await self._activity.replace(vehicle_id, from_us, judged.end_us, changes)
+        drivers = await self._activity.replace(vehicle_id, since_us, judged.end_us, changes)
         if before:
             drivers.add(before.driver_id)
         end_us = judged.stored[judged.rows - 1].fix.time_us
         # Beginning before the line was ever judged to is what makes it due, whatever its deadline.
         return [
-            TouchedLine(Line(driver, None if driver else vehicle_id), from_us - 1, end_us)
+            TouchedLine(Line(driver, None if driver else vehicle_id), since_us - 1, end_us)
             for driver in sorted(drivers, key=lambda name: name or "")
         ]
 
     async def _move_anchor(self, vehicle_id: str, partition: int, begin_us: int | None, judged: _Judged) -> None:
-        """The anchor may lie on a fix that is settled no longer: move it back to where the stretch began."""
-        if judged.stored:
-            first_us = judged.stored[0].fix.time_us
-            anchor = Anchor(vehicle_id, begin_us, first_us, partition)
-            await self._vehicles.save_anchors(self._positions.log_id, [anchor])
+        """The anchor may lie on a fix of the stretch that is settled no longer: move it to one that is now."""
+        if not judged.stored:
+            return
+        anchors = await self._vehicles.anchors([vehicle_id])
+        if judged.end_us is not None and anchors and (anchors[0].settled_us or NEVER) >= judged.end_us:
+            return
+        settled = np.flatnonzero(judged.judgement.settled[: judged.rows])
+        settled_us = judged.stored[int(settled[-1])].fix.time_us if len(settled) else begin_us
+        first_us = judged.stored[0].fix.time_us
+        await self._vehicles.save_anchors(self._positions.log_id, [Anchor(vehicle_id, settled_us, first_us, partition)])
 
 
 def _changed(judged: _Judged, begin_us: int | None) -> list[Remark]:

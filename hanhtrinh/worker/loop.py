@@ -44,8 +44,9 @@ from storage.connect import Connection, is_transient
 from storage.fixes import FixStore
 from storage.hours_warnings import WarningStore
 from storage.letters import store_letters
+from storage.marks import Mark, MarkStore
 from storage.positions import Fenced, Positions
-from storage.vehicles import Mark, VehicleStore
+from storage.vehicles import VehicleStore
 from storage.violations import StageCount, ViolationStore
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,11 @@ Connect = Callable[[], Awaitable[Connection]]
 MakeReader = Callable[[LoadPositions, AssignmentChanged], LogReader]
 OnBatch = Callable[[BatchResult], None]
 
+_LOOK_EVERY_S = 1.0
+_MOST_ASKED = 500
+"""Marks of others that a worker takes up at once; the rest wait in the database."""
+_REJUDGE_FOR_S = 0.5
+"""In one turn, and one stretch more: the past of many vehicles must not hold up the live ones."""
 _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -74,7 +80,7 @@ class _Session:
     roster: Roster
     batch: BatchProcessor
     late: LateJudge
-    vehicles: VehicleStore
+    marks: MarkStore
     silences: SilenceWatch
     board: PositionBoard
     pending: PendingMarks
@@ -108,6 +114,7 @@ class Worker:
         self._assignment_changed = True
         self._next: dict[int, int] = {}
         self._committed_s = time.monotonic()
+        self._looked_s = -_LOOK_EVERY_S
         self.trouble: str | None = "starting"
         """Why the worker cannot work just now; None while it can. For the health check."""
 
@@ -175,10 +182,10 @@ class Worker:
         judge = JourneyJudge(context, self._detectors)
         roster = Roster(judge, vehicle_names, driver_names, limits)
         fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
-        vehicles, violations = VehicleStore(connection), ViolationStore(connection)
+        vehicles, violations, marks = VehicleStore(connection), ViolationStore(connection), MarkStore(connection)
         packs, warnings = DriverPacks(self._pack.hours), WarningStore(connection)
         hours = HoursKeeper(roster, packs, activity, fixes, violations, warnings)
-        stores = (fixes, activity, vehicles, violations)
+        stores = (fixes, activity, vehicles, violations, marks)
         keeper, silences = SilenceKeeper(roster, violations), Silences(context)
         batch = BatchProcessor(connection, self._positions, pack, roster, hours, keeper, *stores)
         late = LateJudge(connection, self._positions, self._pack, self._detectors, roster, hours, *stores)
@@ -188,7 +195,7 @@ class Worker:
         )  # fmt: skip
         self._assignment_changed = True
         pending = PendingMarks(self._limits.late_settle_s)
-        return _Session(connection, roster, batch, late, vehicles, watch, PositionBoard(connection, roster), pending)
+        return _Session(connection, roster, batch, late, marks, watch, PositionBoard(connection, roster), pending)
 
     async def _turn(self, session: _Session) -> None:
         wait_s = self._limits.max_wait_s if not len(session.pending) else min(self._limits.max_wait_s, 0.05)
@@ -198,8 +205,9 @@ class Worker:
         try:
             if slices:
                 await self._process(session, slices)
-            await self._rejudge_due(session, idle=not slices)
-            opened = await session.silences.look(self._next, session.pending.vehicle_ids, idle=not slices)
+            await self._look_for_marks(session)
+            await self._rejudge_due(session)
+            opened = await session.silences.look(self._next, session.pending.late, idle=not slices)
             self._metrics.violations(_counted(opened))
             await session.board.look()
         except Fenced as fenced:
@@ -215,8 +223,9 @@ class Worker:
         partitions = sorted(self._assignment)
         session.roster.forget()
         self._next = await self._positions.load(session.connection, partitions)
-        marks = await session.vehicles.marks(self._positions.log_id, partitions)
+        marks = await session.marks.late(self._positions.log_id, partitions)
         session.pending.replace(marks)
+        self._looked_s = -_LOOK_EVERY_S
         log.info("assigned partitions=%s positions=%s marks=%d", partitions, self._next, len(marks))
 
     async def _process(self, session: _Session, slices: Sequence[LogSlice], *, careful: bool = False) -> None:
@@ -244,13 +253,12 @@ class Worker:
         self._count(result, time.perf_counter() - began_s)
 
     async def _catch_up(self, session: _Session, intake: Intake) -> None:
-        """Judge marked vehicles again before they are rebuilt: a rebuilt one knows its late fixes already, and the
-        stream would tell people as new what the re-judge recognises as told."""
+        """Judge vehicles with late fixes again before they are rebuilt."""
         if not len(session.pending):
             return
-        for vehicle_id in sorted({fix.vehicle_id for fix in intake.fixes}.intersection(session.pending.vehicle_ids)):
-            if not session.roster.knows(vehicle_id):
-                await self._rejudge(session, session.pending.mark_of(vehicle_id))
+        for vehicle_id in sorted({fix.vehicle_id for fix in intake.fixes}.intersection(session.pending.late)):
+            while not session.roster.knows(vehicle_id) and (mark := session.pending.mark_of(vehicle_id)) is not None:
+                await self._rejudge(session, mark)
 
     async def _isolate(self, session: _Session, slices: Sequence[LogSlice], error: Exception) -> None:
         """Halve until the message that the database refuses is alone; it becomes a dead letter."""
@@ -269,27 +277,39 @@ class Worker:
             self._next[piece.partition] = piece.next
         self._metrics.dead_letters({"refused_by_database": len(intake.letters)})
 
-    async def _rejudge_due(self, session: _Session, *, idle: bool) -> None:
-        """Vehicles whose late fixes have stopped coming, or have come for long enough."""
+    async def _look_for_marks(self, session: _Session) -> None:
+        """Marks that others have written: an import that changed the registry, somebody who asked."""
+        assert self._positions is not None
+        now_s = time.monotonic()
+        if now_s - self._looked_s < _LOOK_EVERY_S or len(session.pending) >= _MOST_ASKED or not self._next:
+            return
+        self._looked_s = now_s
+        session.pending.ask(await session.marks.asked(self._positions.log_id, sorted(self._next), _MOST_ASKED))
+
+    async def _rejudge_due(self, session: _Session) -> None:
+        """Vehicles whose late fixes have stopped coming, or have come for long enough, and those asked for."""
         due = session.pending.due()
         if not due:
             return
-        began_s = time.perf_counter()
-        # A few at a time while messages wait: the backlog of one vehicle must not hold up the live ones.
-        chosen = due if idle else due[:20]
-        for mark in chosen:
+        began_s, vehicles = time.perf_counter(), 0
+        for mark in due:
             await self._rejudge(session, mark)
-        self._metrics.rejudged(len(chosen), time.perf_counter() - began_s)
+            vehicles += 1
+            if time.perf_counter() - began_s > _REJUDGE_FOR_S:
+                break
+        self._metrics.rejudged(vehicles, time.perf_counter() - began_s)
 
     async def _rejudge(self, session: _Session, mark: Mark) -> None:
         code = np.array([session.roster.vehicles.code(mark.vehicle_id)], dtype=np.int32)
-        await session.batch.know(code)
         try:
-            stages = await session.late.rejudge(mark, self._next[mark.partition], time.time_ns() // 1000)
+            again = await session.late.rejudge(
+                mark.vehicle_id, mark.partition, self._next[mark.partition], time.time_ns() // 1000
+            )
         finally:
             session.roster.forget(code)
-        session.pending.done(mark.vehicle_id)
-        self._metrics.violations(_counted(stages))
+        if again.left_from_us is None:
+            session.pending.done(mark.vehicle_id)
+        self._metrics.violations(_counted(again.stages))
 
     def _count(self, result: BatchResult, seconds: float) -> None:
         metrics = self._metrics

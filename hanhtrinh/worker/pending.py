@@ -1,4 +1,4 @@
-"""Vehicles that wait to be judged again: marks gathered until their late fixes stop coming."""
+"""Vehicles that wait to be judged again: until their late fixes stop coming, or at once when somebody asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from storage.vehicles import Mark
+from storage.marks import Mark
 
 _OLD_S = 8.0
 """A vehicle whose late fixes do not stop is judged again after so long all the same."""
@@ -31,13 +31,15 @@ class PendingMarks:
         return len(self._waiting)
 
     @property
-    def vehicle_ids(self) -> Collection[str]:
-        """The vehicles that wait."""
-        return self._waiting.keys()
+    def late(self) -> Collection[str]:
+        """Vehicles with late fixes. They must not be rebuilt before they are judged again: a rebuilt one knows its late
+        fixes already, and the stream would tell people as new what the re-judge recognises as told."""
+        return [name for name, each in self._waiting.items() if each.mark.late_fixes]
 
-    def mark_of(self, vehicle_id: str) -> Mark:
-        """The mark of a vehicle that waits."""
-        return self._waiting[vehicle_id].mark
+    def mark_of(self, vehicle_id: str) -> Mark | None:
+        """The mark of a vehicle that waits; None when it does not."""
+        waiting = self._waiting.get(vehicle_id)
+        return None if waiting is None else waiting.mark
 
     def replace(self, marks: Sequence[Mark]) -> None:
         """Wait for these and no others."""
@@ -58,6 +60,11 @@ class PendingMarks:
                 to_us=max(mark.to_us, old.mark.to_us),
                 late_fixes=mark.late_fixes + old.mark.late_fixes,
             )
+
+    def ask(self, marks: Sequence[Mark]) -> None:
+        """Marks that wait for nothing: others have written them."""
+        for mark in marks:
+            self._waiting.setdefault(mark.vehicle_id, _Waiting(mark, -_OLD_S, -_OLD_S))
 
     def done(self, vehicle_id: str) -> None:
         """The vehicle is judged again."""

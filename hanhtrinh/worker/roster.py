@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
 from storage.activity import ActivityStore
 from storage.fixes import FixStore, StoredFix
-from storage.vehicles import Anchor, VehicleStore
+from storage.vehicles import Anchor, Registered, VehicleStore
 from storage.violations import ViolationStore
 
 CLOCKS = Check.CLOCK | Check.ROLLOVER
@@ -42,6 +42,8 @@ class Roster:
         """Vehicles forgotten one by one, until somebody loads them again."""
         self.generation = 0
         """Rises when all are forgotten."""
+        self.unstored: dict[str, Registered | None] = {}
+        """Loaded vehicles without a stored fix, as the registry had them: no mark tells when that changes."""
         self.newest_us = np.zeros(0, dtype=np.int64)
         """Newest stored fix with a sound clock."""
         self.newest_flags = np.zeros(0, dtype=np.int32)
@@ -65,6 +67,7 @@ class Roster:
             self.loaded[:] = False
             self.generation += 1
             self.dropped.clear()
+            self.unstored.clear()
             return
         known = codes[codes < len(self.loaded)]
         self.loaded[known] = False
@@ -97,16 +100,29 @@ class Roster:
             column[missing] = NEVER
         self._first_us[missing] = np.iinfo(np.int64).max
         self._operator[missing] = UNKNOWN
-        for known in await vehicles.registered(names):
-            self.limits.register(self.vehicles.code(known.vehicle_id), known.limit_kmh, known.speed_class)
-            self._operator[self.vehicles.code(known.vehicle_id)] = self._operators.code(known.operator_id)
+        registered = {known.vehicle_id: known for known in await vehicles.registered(names)}
+        self._register(registered.values())
         anchors = await vehicles.anchors(names)
+        stored = {anchor.vehicle_id for anchor in anchors}
+        self.unstored.update((name, registered.get(name)) for name in names if name not in stored)
         if anchors:
             await self._rebuild(anchors, fixes, activity)
             for name, since_us in (await violations.open_silences(names)).items():
                 self.silent_us[self.vehicles.code(name)] = since_us
         self.loaded[missing] = True
         self.dropped.difference_update(missing.tolist())
+
+    async def register_again(self, vehicle_id: str, vehicles: VehicleStore) -> None:
+        """Take what the registry says of a vehicle now. Its state may be that of the entry before: forget it then."""
+        self.vehicles.code(vehicle_id)
+        self._reserve()
+        self._register(await vehicles.registered([vehicle_id]))
+
+    def _register(self, entries: Iterable[Registered]) -> None:
+        for entry in entries:
+            code = self.vehicles.code(entry.vehicle_id)
+            self.limits.register(code, entry.limit_kmh, entry.speed_class)
+            self._operator[code] = self._operators.code(entry.operator_id)
 
     async def _rebuild(self, anchors: Sequence[Anchor], fixes: FixStore, activity: ActivityStore) -> None:
         for anchor in anchors:
