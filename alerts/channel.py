@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from alerts.alert import Alert
@@ -37,4 +38,16 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Let go of connections; nothing is sent afterwards."""
+        ...
+
+
+class PeopleChannel(Channel, Protocol):
+    """A channel that can tell of many alerts at once."""
+
+    def recipient(self, alert: Alert) -> str:
+        """Whom an alert goes to: alerts told together must go to the same."""
+        ...
+
+    async def send_together(self, alerts: Sequence[Alert]) -> None:
+        """As `send`, for alerts of one recipient."""
         ...

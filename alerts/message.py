@@ -73,6 +73,10 @@ class Wording:
         text += [f"{phrases.labels[name]}: {value}" for name, value in lines.items() if value]
         return Letter(_printable(title), "\n".join(map(_printable, text)))
 
+    def headline(self, alert: Alert) -> str:
+        """What has happened, in a few words."""
+        return _printable(_headline(alert, self.phrases))
+
     def time(self, moment: datetime) -> str:
         """Local, with the zone."""
         return moment.astimezone(self._zone).isoformat(sep=" ", timespec="seconds")

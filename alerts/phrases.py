@@ -24,7 +24,6 @@ class Phrases:
     thousands_mark: str
     labels: Mapping[str, str]
     """Of the lines of a letter: vehicle, driver, operator, extent, time, since, place, grade, link."""
-    test: str
     digest: str
     """Title of a summary of many alerts."""
     digest_span: str
@@ -45,7 +44,12 @@ ENGLISH = Phrases(
         "daily_extension": "one long day too many",
         "silence": "silent tracker",
     },
-    stages={"warning": "{kind}: warning", "opened": "{kind}: began", "closed": "{kind}: ended"},
+    stages={
+        "warning": "{kind}: warning",
+        "opened": "{kind}: began",
+        "closed": "{kind}: ended",
+        "test": "test of an alert channel: nothing has happened",
+    },
     driver="driver {driver}",
     no_driver="driver unknown",
     speed="{top} km/h where {limit} is allowed (+{excess})",
@@ -67,7 +71,6 @@ ENGLISH = Phrases(
         "grade": "Grade",
         "link": "Details",
     },
-    test="This is a test of the alert channel {channel}. Nothing has happened.",
     digest="{alerts} alerts, {vehicles} vehicles",
     digest_span="From {first} to {last}.",
     digest_counts="How many of what:",
@@ -91,6 +94,7 @@ VIETNAMESE = Phrases(
         "warning": "Sắp vi phạm: {kind}",
         "opened": "Bắt đầu vi phạm: {kind}",
         "closed": "Kết thúc vi phạm: {kind}",
+        "test": "Tin thử kênh cảnh báo: không có vi phạm nào xảy ra",
     },
     driver="lái xe {driver}",
     no_driver="chưa xác định lái xe",
@@ -113,7 +117,6 @@ VIETNAMESE = Phrases(
         "grade": "Ghi chú",
         "link": "Chi tiết",
     },
-    test="Đây là tin thử của kênh cảnh báo {channel}. Không có vi phạm nào xảy ra.",
     digest="{alerts} cảnh báo, {vehicles} xe",
     digest_span="Từ {first} đến {last}.",
     digest_counts="Số lượng theo loại:",

@@ -14,7 +14,7 @@ import psycopg
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
-from hanhtrinh.channels import build_channels
+from hanhtrinh.alert_routes import build_routes
 from hanhtrinh.commands.bridge import build_bridge
 from hanhtrinh.commands.notify import build_notifier
 from hanhtrinh.commands.work import build_worker, report_lag
@@ -84,8 +84,8 @@ class Everything:
             bridge = build_bridge(settings, writer, BridgeMetrics(self._registry))
             metrics = WorkerMetrics(self._registry)
             worker = build_worker(settings, self._url, self._pack, metrics, on_batch=self.progress.add)
-            channels = build_channels(settings, self._console)
-            notifier = build_notifier(settings, self._url, channels, NotifierMetrics(self._registry))
+            routes = build_routes(settings, self._pack, self._console)
+            notifier = build_notifier(settings, self._url, routes, NotifierMetrics(self._registry))
             self._parts = [lambda: bridge.trouble, lambda: worker.trouble, lambda: notifier.trouble]
             server = MetricsServer(self._registry, settings.metrics_host, settings.metrics_port, self._trouble)
             server.start()

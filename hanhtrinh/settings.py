@@ -42,9 +42,9 @@ class Settings(BaseSettings):
     kafka_ca_file: Path | None = Field(None, description="certificate authority of the Kafka brokers")
 
     mqtt_host: str = Field("localhost", description="MQTT broker")
-    mqtt_port: int = Field(1883, ge=1, le=65535)
-    mqtt_username: str | None = None
-    mqtt_password: SecretStr | None = None
+    mqtt_port: int = Field(1883, ge=1, le=65535, description="port of the MQTT broker")
+    mqtt_username: str | None = Field(None, description="account at the MQTT broker; unset: none")
+    mqtt_password: SecretStr | None = Field(None, description="password of that account")
     mqtt_tls: bool = Field(False, description="speak TLS to the broker")
     mqtt_ca_file: Path | None = Field(None, description="certificate authority of the broker; unset: the system's")
     mqtt_client_id: str = Field(
@@ -72,12 +72,18 @@ class Settings(BaseSettings):
     alert_kafka_topic: str | None = Field(None, description="publish alerts to this Kafka topic")
     alert_webhook_url: str | None = Field(None, description="POST alerts to this address")
     alert_webhook_secret: SecretStr | None = Field(None, description="key of the HMAC-SHA256 signature")
+    alerts_file: Path | None = Field(
+        None, description="TOML file of who is told what by mail, Telegram and others; docs/alerts.md"
+    )
+    dashboards_url: str | None = Field(None, description="where people reach Grafana: alerts link to it")
     alert_max_tries: int = Field(8, ge=1, le=100, description="tries per channel before an alert is given up")
     alert_retry_s: float = Field(2.0, gt=0, le=3600, description="wait before the first retry; doubles each time")
 
     metrics_host: str = Field("127.0.0.1", description="address of /metrics and /healthz")
     metrics_port: int = Field(9464, ge=0, le=65535, description="port of /metrics and /healthz; 0 picks a free one")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least serious messages that a process logs"
+    )
 
     @field_validator("mqtt_topics", "rules", mode="before")
     @classmethod

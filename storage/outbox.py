@@ -15,11 +15,13 @@ once. Within a channel the alerts of one vehicle leave in the order in which the
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from storage.connect import Connection
 
@@ -31,12 +33,25 @@ _NOW = "coalesce(%(now)s::timestamptz, statement_timestamp())"
 
 _FAN_OUT = f"""
     WITH fresh AS (
-        SELECT alert_id, push FROM alerts WHERE fanned_out_at IS NULL
+        SELECT alert_id, push, stage, event_at, body FROM alerts WHERE fanned_out_at IS NULL
         ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     ), made AS (
         INSERT INTO deliveries (alert_id, channel, status, next_try_at)
-        SELECT alert_id, channel, CASE WHEN push THEN 'waiting' ELSE 'recorded' END, {_NOW}
-        FROM fresh CROSS JOIN unnest(%(channels)s::text[]) AS channel
+        SELECT alert_id, r.channel, CASE WHEN push THEN 'waiting' ELSE 'recorded' END, {_NOW}
+        FROM fresh
+        CROSS JOIN jsonb_to_recordset(%(routes)s) AS r(channel text, kinds text[], stages text[], grades text[],
+            bands text[], operators text[], provinces text[], begins time, ends time, to_operator boolean)
+        LEFT JOIN operators o ON o.operator_id = body ->> 'operator_id'
+        CROSS JOIN LATERAL (SELECT (event_at AT TIME ZONE %(zone)s)::time AS of_day) AS t
+        WHERE (r.kinds IS NULL OR body ->> 'kind' = ANY(r.kinds))
+            AND (r.stages IS NULL OR stage = ANY(r.stages))
+            AND (r.grades IS NULL OR NOT body ? 'grade' OR body ->> 'grade' = ANY(r.grades))
+            AND (r.bands IS NULL OR NOT body ? 'fine_band' OR body ->> 'fine_band' = ANY(r.bands))
+            AND (r.operators IS NULL OR o.operator_id = ANY(r.operators))
+            AND (r.provinces IS NULL OR o.province = ANY(r.provinces))
+            AND (r.begins IS NULL OR CASE WHEN r.begins < r.ends THEN of_day >= r.begins AND of_day < r.ends
+                ELSE of_day >= r.begins OR of_day < r.ends END)
+            AND (NOT coalesce(r.to_operator, false) OR o.alert_url IS NOT NULL)
         ON CONFLICT DO NOTHING
     ), told AS (
         UPDATE alerts SET fanned_out_at = {_NOW} FROM fresh WHERE alerts.alert_id = fresh.alert_id
@@ -48,11 +63,18 @@ _RECORD_STALE = f"""
     WITH stale AS (
         SELECT alert_id FROM deliveries JOIN alerts USING (alert_id)
         WHERE channel = %(channel)s AND status = 'waiting' AND (claimed_until IS NULL OR claimed_until <= {_NOW})
-            AND event_at < {_NOW} - make_interval(secs => %(older_than_s)s)
+            AND digest_id IS NULL AND event_at < make_interval(secs => -%(older_than_s)s) + CASE
+                WHEN created_at >= %(held_from)s::timestamptz AND created_at < %(held_to)s::timestamptz
+                THEN created_at ELSE {_NOW} END
         FOR UPDATE OF deliveries SKIP LOCKED
     )
     UPDATE deliveries SET status = 'recorded', claimed_until = NULL
     FROM stale WHERE deliveries.alert_id = stale.alert_id AND channel = %(channel)s
+"""
+
+_CLAIMED = """
+    deliveries.alert_id, channel, tries, claimed_until, alerts.stage, alerts.event_at, alerts.vehicle_id, body,
+    o.name, o.alert_url
 """
 
 # An alert that is not fanned out yet holds back its vehicle too: another notifier may have taken a later one first.
@@ -68,22 +90,55 @@ _CLAIM = f"""
         ORDER BY subject, created_at, event_at, array_position('{{warning,opened,closed}}', stage), alert_id
     ), ready AS (
         SELECT alert_id FROM deliveries JOIN heads USING (alert_id)
-        WHERE channel = %(channel)s AND status = 'waiting' AND next_try_at <= {_NOW}
+        WHERE channel = %(channel)s AND status = 'waiting' AND digest_id IS NULL AND next_try_at <= {_NOW}
             AND (claimed_until IS NULL OR claimed_until <= {_NOW})
         ORDER BY next_try_at LIMIT %(limit)s
         FOR UPDATE OF deliveries SKIP LOCKED
     )
     UPDATE deliveries SET tries = tries + 1, claimed_until = {_NOW} + make_interval(secs => %(lease_s)s)
-    FROM ready JOIN alerts USING (alert_id)
+    FROM ready JOIN alerts USING (alert_id) LEFT JOIN operators o ON o.operator_id = alerts.body ->> 'operator_id'
     WHERE deliveries.alert_id = ready.alert_id AND channel = %(channel)s
-    RETURNING deliveries.alert_id, channel, tries, claimed_until, alerts.stage, alerts.event_at, alerts.vehicle_id, body
+    RETURNING {_CLAIMED}
+"""
+
+# All that waits, whatever its vehicle: told in one letter, nothing can overtake anything.
+_CLAIM_TOGETHER = f"""
+    WITH ready AS (
+        SELECT alert_id FROM deliveries
+        WHERE channel = %(channel)s AND status = 'waiting' AND next_try_at <= {_NOW}
+            AND (claimed_until IS NULL OR claimed_until <= {_NOW})
+        ORDER BY next_try_at LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE deliveries SET tries = tries + 1, claimed_until = {_NOW} + make_interval(secs => %(lease_s)s),
+        digest_id = %(digest_id)s
+    FROM ready JOIN alerts USING (alert_id) LEFT JOIN operators o ON o.operator_id = alerts.body ->> 'operator_id'
+    WHERE deliveries.alert_id = ready.alert_id AND channel = %(channel)s
+    RETURNING {_CLAIMED}
+"""
+
+# What is leased is being told right now: to this channel, by some notifier.
+_PRESSURE = f"""
+    SELECT {_NOW},
+        count(*) FILTER (WHERE status = 'waiting' AND next_try_at <= {_NOW} AND NOT leased),
+        min(created_at) FILTER (WHERE status = 'waiting' AND next_try_at <= {_NOW} AND NOT leased),
+        count(*) FILTER (WHERE digest_id IS NULL AND (leased OR sent_at > {_NOW} - interval '1 minute')),
+        greatest(max(sent_at) FILTER (WHERE digest_id IS NOT NULL),
+            max({_NOW}) FILTER (WHERE digest_id IS NOT NULL AND leased)),
+        count(*) FILTER (WHERE digest_id IS NOT NULL AND status = 'waiting' AND next_try_at <= {_NOW} AND NOT leased)
+    FROM (
+        SELECT status, next_try_at, sent_at, digest_id, created_at,
+            status = 'waiting' AND claimed_until > {_NOW} IS TRUE AS leased
+        FROM deliveries JOIN alerts USING (alert_id)
+        WHERE channel = %(channel)s AND (status = 'waiting' OR sent_at > {_NOW} - interval '2 minutes')
+    ) AS lately
 """
 
 # Whoever held the lease by then: it was delivered, and a repeat under way can at least not be repeated again.
 _MARK_SENT = f"""
     UPDATE deliveries SET status = 'sent', sent_at = {_NOW}, claimed_until = NULL, last_error = NULL
     FROM alerts
-    WHERE deliveries.alert_id = %(alert_id)s AND channel = %(channel)s AND status <> 'sent'
+    WHERE deliveries.alert_id = ANY(%(alert_ids)s) AND channel = %(channel)s AND status <> 'sent'
         AND alerts.alert_id = deliveries.alert_id
     RETURNING extract(epoch FROM sent_at - event_at)::float8
 """
@@ -95,7 +150,8 @@ _MARK_FAILED = f"""
         next_try_at = {_NOW} + make_interval(secs => coalesce(%(retry_in_s)s::float8, 0)),
         claimed_until = NULL,
         last_error = %(error)s
-    WHERE alert_id = %(alert_id)s AND channel = %(channel)s AND status = 'waiting' AND claimed_until = %(claimed_until)s
+    WHERE alert_id = ANY(%(alert_ids)s) AND channel = %(channel)s AND status = 'waiting'
+        AND claimed_until = %(claimed_until)s
 """
 
 _BACKLOG = f"""
@@ -119,6 +175,23 @@ class Claim(NamedTuple):
     event_at: datetime
     vehicle_id: str | None
     violation: Mapping[str, Any]
+    operator_name: str | None
+    operator_url: str | None
+
+
+class Pressure(NamedTuple):
+    """What waits for a channel and what it was told lately. Alerts being told right now do not wait."""
+
+    now: datetime
+    waiting: int
+    oldest_at: datetime | None
+    """When the oldest that waits was written."""
+    sent_in_last_minute: int
+    """One by one."""
+    last_digest_at: datetime | None
+    """Within the last two minutes; None when there was none."""
+    unfinished_digests: int
+    """Alerts that a failed summary held, due again."""
 
 
 class FannedOut(NamedTuple):
@@ -139,52 +212,75 @@ class Outbox:
     """The outbox of one database. Each method is one statement and one commit, safe to call from several tasks.
 
     `connect` makes autocommit connections in UTC; they are made when first needed and again after a loss (the call
-    that finds the loss raises psycopg's error). `clock` replaces the database's own clock, for tests.
+    that finds the loss raises psycopg's error). `clock` replaces the database's own clock, for tests; `zone` is that of
+    the hours in routes.
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Connection]], clock: Callable[[], datetime] | None = None
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        clock: Callable[[], datetime] | None = None,
+        zone: str = "Asia/Ho_Chi_Minh",
     ) -> None:
         self._connect = connect
+        self._zone = zone
         self._clock = clock
         self._connecting = asyncio.Lock()
         self._connection: Connection | None = None
         self._listener: Connection | None = None
 
-    async def fan_out(self, channels: Sequence[str], limit: int = 1000) -> FannedOut:
-        """Give up to `limit` new alerts to `channels`; alerts not meant to be pushed are recorded at once."""
-        rows = await self._rows(_FAN_OUT, {"channels": list(channels), "limit": limit})
+    async def fan_out(self, routes: Mapping[str, Mapping[str, Any]], limit: int = 1000) -> FannedOut:
+        """Give up to `limit` new alerts to the channels whose filter lets them pass; alerts not meant to be pushed are
+        recorded at once. `routes` holds by channel what `alerts.route.Audience.as_filter` says."""
+        filters = [{"channel": channel, **audience} for channel, audience in routes.items()]
+        rows = await self._rows(_FAN_OUT, {"routes": Jsonb(filters), "zone": self._zone, "limit": limit})
         return FannedOut(*rows[0])
 
-    async def record_stale(self, channel: str, older_than_s: float) -> int:
-        """Record, instead of sending, what waits for `channel` and happened longer ago than that; how many."""
-        return await self._count(_RECORD_STALE, {"channel": channel, "older_than_s": older_than_s})
+    async def record_stale(
+        self, channel: str, older_than_s: float, held: tuple[datetime, datetime] | None = None
+    ) -> int:
+        """Record, instead of sending, what waits for `channel` and happened longer ago than that; how many.
+
+        What was written within `held` waits because nobody was to be disturbed: its age counts when it was written.
+        """
+        held_from, held_to = held or (None, None)
+        parameters = {"channel": channel, "older_than_s": older_than_s, "held_from": held_from, "held_to": held_to}
+        return await self._count(_RECORD_STALE, parameters)
 
     async def claim(self, channel: str, limit: int, lease_s: float) -> list[Claim]:
         """Up to `limit` alerts that are due, at most one per vehicle, the longest due first; ours for `lease_s`."""
         rows = await self._rows(_CLAIM, {"channel": channel, "limit": limit, "lease_s": lease_s})
         return [Claim(*row) for row in rows]
 
-    async def mark_sent(self, alert_id: str, channel: str) -> float | None:
-        """The channel has it. Returns the seconds from event to now; None when it was marked before."""
-        rows = await self._rows(_MARK_SENT, {"alert_id": alert_id, "channel": channel})
-        return float(rows[0][0]) if rows else None
+    async def claim_together(self, channel: str, limit: int, lease_s: float) -> list[Claim]:
+        """Up to `limit` alerts that are due, oldest event first, to be told in one summary; ours for `lease_s`."""
+        parameters = {"channel": channel, "limit": limit, "lease_s": lease_s, "digest_id": uuid.uuid4().hex}
+        claims = [Claim(*row) for row in await self._rows(_CLAIM_TOGETHER, parameters)]
+        return sorted(claims, key=lambda claim: (claim.event_at, claim.alert_id))
+
+    async def pressure(self, channel: str) -> Pressure:
+        """How much waits for `channel`, and what it was told lately."""
+        return Pressure(*(await self._rows(_PRESSURE, {"channel": channel}))[0])
+
+    async def mark_sent(self, alert_ids: Sequence[str], channel: str) -> list[float]:
+        """The channel has them. Returns the seconds from event to now, of each that was not marked before."""
+        rows = await self._rows(_MARK_SENT, {"alert_ids": list(alert_ids), "channel": channel})
+        return [float(row[0]) for row in rows]
 
     async def mark_failed(
-        self, alert_id: str, channel: str, claimed_until: datetime, error: str, retry_in_s: float | None
-    ) -> bool:
-        """Try again after `retry_in_s`, or give up (None). False when the lease was no longer ours: nothing changed."""
-        changed = await self._count(
+        self, alert_ids: Sequence[str], channel: str, claimed_until: datetime, error: str, retry_in_s: float | None
+    ) -> int:
+        """Try again after `retry_in_s`, or give up (None). How many: those whose lease is no longer ours stay."""
+        return await self._count(
             _MARK_FAILED,
             {
-                "alert_id": alert_id,
+                "alert_ids": list(alert_ids),
                 "channel": channel,
                 "claimed_until": claimed_until,
                 "retry_in_s": retry_in_s,
                 "error": _storable(error),
             },
         )
-        return changed == 1
 
     async def backlog(self, channels: Sequence[str]) -> Backlog:
         """What waits for `channels` or is not given to any channel yet."""

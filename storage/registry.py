@@ -18,6 +18,7 @@ SPEED_CLASSES = frozenset({"car", "heavy", "articulated", "trailer"})
 
 _MAX_ID = 64
 _MAX_TEXT = 200
+_MAX_ADDRESS = 1000
 # Written by spreadsheets where the comma is the decimal sign.
 _DELIMITERS = ",;\t"
 
@@ -41,6 +42,7 @@ class OperatorRow(NamedTuple):
     name: str
     tax_code: str | None = None
     province: str | None = None
+    alert_url: str | None = None
 
 
 class VehicleRow(NamedTuple):
@@ -246,9 +248,18 @@ def _number(kind: type[float] | type[int], low: float, high: float, unit: str) -
     return convert
 
 
+def _address(cell: str) -> Cell:
+    if "://" not in cell:
+        # Without the cell: an address may hold a password.
+        raise ValueError("is no address: expected a scheme and ://, for example mailto://...")
+    return _text(_MAX_ADDRESS)(cell)
+
+
 _ID = _text(_MAX_ID)
 _NAME = _text(_MAX_TEXT)
-_OPERATOR_COLUMNS: dict[str, Convert] = {"operator_id": _ID, "name": _NAME, "tax_code": _NAME, "province": _NAME}
+_OPERATOR_COLUMNS: dict[str, Convert] = {"operator_id": _ID, "name": _NAME, "tax_code": _NAME, "province": _NAME,
+    "alert_url": _address,
+}  # fmt: skip
 _VEHICLE_COLUMNS: dict[str, Convert] = {
     "vehicle_id": _ID,
     "operator_id": _ID,

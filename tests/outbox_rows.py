@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from alerts.route import Audience
 from storage.connect import Connection
 
 # Of the database's clock, so that an alert is fresh when a test does not say otherwise.
@@ -56,6 +57,7 @@ async def add_alert(
     vehicle_id: str | None = "29B-12345",
     event_at: datetime | None = None,
     push: bool = True,
+    body: dict[str, Any] | None = None,
 ) -> str:
     """Write an alert with its violation in one transaction, tell the notifiers, and return the alert's id."""
     started_at = datetime(2026, 10, 3, 3, 42, 1, tzinfo=UTC)
@@ -72,7 +74,7 @@ async def add_alert(
                 "vehicle_id": vehicle_id,
                 "event_at": event_at,
                 "push": push,
-                "body": Jsonb(speeding(violation_id, vehicle_id)),
+                "body": Jsonb(body or speeding(violation_id, vehicle_id)),
             },
         )
         await connection.execute("NOTIFY hanhtrinh_alerts")
@@ -83,3 +85,8 @@ async def deliveries(connection: Connection) -> dict[tuple[str, str], tuple[str,
     """(alert_id, channel) -> (status, tries, last_error)."""
     cursor = await connection.execute("SELECT alert_id, channel, status, tries, last_error FROM deliveries")
     return {(row[0], row[1]): (row[2], row[3], row[4]) for row in await cursor.fetchall()}
+
+
+def everyone(*channels: str) -> dict[str, dict[str, Any]]:
+    """Routes on which each of these channels gets every alert."""
+    return {channel: Audience().as_filter() for channel in channels}

@@ -13,6 +13,7 @@ from alerts.alert import Alert
 from alerts.channel import Channel
 from alerts.notifier import Notifier
 from alerts.retry import RetryPolicy
+from alerts.route import PacedRoute, Route
 from alerts.webhook import WebhookChannel
 from storage.connect import Connection, connect, is_transient
 from storage.outbox import Outbox
@@ -87,13 +88,16 @@ class NotifierRunner:
         self._database_url = database_url
 
     @asynccontextmanager
-    async def __call__(self, *channels: Channel, ahead_s: float = 0.0, **options: Any) -> AsyncIterator[Counts]:
+    async def __call__(
+        self, *ways: Channel | Route | PacedRoute, ahead_s: float = 0.0, **options: Any
+    ) -> AsyncIterator[Counts]:
         """`ahead_s`: how far its clock is ahead of the database's; `options` go to Notifier."""
         counts = Counts()
         clock = (lambda: datetime.now(UTC) + timedelta(seconds=ahead_s)) if ahead_s else None
         options = {"retry": SOON, "freshness_s": 900.0, "poll_s": 0.05, **options}
+        routes = [way if isinstance(way, Route | PacedRoute) else Route(way) for way in ways]
         outbox = Outbox(lambda: connect(self._database_url), clock)
-        notifier = Notifier(outbox, channels, counts, is_transient=is_transient, **options)
+        notifier = Notifier(outbox, routes, counts, is_transient=is_transient, **options)
         counts.trouble = lambda: notifier.trouble
         stop = asyncio.Event()
         task = asyncio.create_task(notifier.run(stop))

@@ -21,7 +21,7 @@ from alerts.webhook import WebhookChannel
 from hanhtrinh.settings import load_settings
 from storage.connect import connect
 from storage.outbox import Outbox
-from tests.outbox_rows import add_alert, deliveries
+from tests.outbox_rows import add_alert, deliveries, everyone
 from tests.services.process import accepts, free_port
 
 TEXT = (Path(__file__).parents[1] / "docs" / "alerts.md").read_text("utf-8")
@@ -100,9 +100,9 @@ async def test_the_documented_sql_finds_and_revives_given_up_alerts(postgres_url
     connection = await connect(postgres_url)
     outbox = Outbox(lambda: connect(postgres_url))
     await add_alert(connection, "v1")
-    await outbox.fan_out(["webhook"])
+    await outbox.fan_out(everyone("webhook"))
     (claim,) = await outbox.claim("webhook", 1, 30.0)
-    await outbox.mark_failed(claim.alert_id, "webhook", claim.claimed_until, "HTTP 500", None)
+    await outbox.mark_failed([claim.alert_id], "webhook", claim.claimed_until, "HTTP 500", None)
     found = await (await connection.execute(find.encode())).fetchall()
     assert found == [("v1:opened", "webhook", "gave_up", 1, "HTTP 500")]
     await connection.execute(revive.encode())

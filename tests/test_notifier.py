@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from alerts.notifier import Notifier
 from alerts.retry import RetryPolicy
+from alerts.route import Route
 from alerts.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 from storage.connect import Connection, connect, is_transient
 from storage.outbox import Outbox
@@ -244,7 +245,7 @@ def test_two_channels_of_one_name_are_refused(receiver: WebhookReceiver) -> None
     with pytest.raises(ValueError, match="different names"):
         Notifier(
             Outbox(never),
-            [webhook(receiver), webhook(receiver)],
+            [Route(webhook(receiver)), Route(webhook(receiver))],
             Counts(),
             is_transient=is_transient,
             retry=SOON,

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 import typer
 from prometheus_client import CollectorRegistry
 
-from alerts.channel import Channel
 from alerts.notifier import Notifier
 from alerts.retry import RetryPolicy
-from hanhtrinh.channels import build_channels
+from alerts.route import PacedRoute, Route
+from hanhtrinh.alert_routes import build_routes
 from hanhtrinh.database import database, require_schema
 from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.metrics import MetricsServer, NotifierMetrics
+from hanhtrinh.rule_packs import load_pack
 from hanhtrinh.settings import Settings, SettingsError, load_settings
 from storage.connect import connect, is_transient
 from storage.outbox import Outbox
@@ -27,7 +28,8 @@ logger = logging.getLogger(__name__)
 def notify() -> None:
     """Send waiting alerts to the channels of the settings until SIGTERM or Ctrl-C; what is under way is finished first.
 
-    Channels are set by HANHTRINH_ALERT_TERMINAL, _WEBHOOK_URL (with _WEBHOOK_SECRET), _MQTT_TOPIC and _KAFKA_TOPIC.
+    Channels are set by HANHTRINH_ALERT_TERMINAL, _WEBHOOK_URL (with _WEBHOOK_SECRET), _MQTT_TOPIC and _KAFKA_TOPIC, and
+    by HANHTRINH_ALERTS_FILE for mail, messengers and who gets what.
     Several may run at once when all have the same channels. Alerts older than HANHTRINH_ALERT_FRESHNESS_S are recorded
     and not sent.
 
@@ -35,23 +37,25 @@ def notify() -> None:
     """
     settings = load_settings()
     configure_logging(settings.log_level)
-    channels = build_channels(settings)
-    if not channels:
+    routes = build_routes(settings, load_pack(settings.rule_pack, settings.rules))
+    if not routes:
         raise SettingsError(
             "no alert channel is set: set at least one of HANHTRINH_ALERT_TERMINAL, HANHTRINH_ALERT_WEBHOOK_URL, "
-            "HANHTRINH_ALERT_MQTT_TOPIC and HANHTRINH_ALERT_KAFKA_TOPIC"
+            "HANHTRINH_ALERT_MQTT_TOPIC, HANHTRINH_ALERT_KAFKA_TOPIC and HANHTRINH_ALERTS_FILE"
         )
     with database(settings) as url:
-        ended_by = asyncio.run(_notify(settings, url, channels))
+        ended_by = asyncio.run(_notify(settings, url, routes))
     if ended_by is signal.SIGINT:
         raise typer.Exit(130)
 
 
-def build_notifier(settings: Settings, url: str, channels: Sequence[Channel], metrics: NotifierMetrics) -> Notifier:
-    """The notifier that the settings describe, from the database at `url` to `channels`."""
+def build_notifier(
+    settings: Settings, url: str, routes: Sequence[Route | PacedRoute], metrics: NotifierMetrics
+) -> Notifier:
+    """The notifier that the settings describe, from the database at `url` to the channels of `routes`."""
     return Notifier(
         Outbox(lambda: connect(url, application_name="hanhtrinh notify")),
-        channels,
+        routes,
         metrics,
         is_transient=is_transient,
         retry=RetryPolicy(max_tries=settings.alert_max_tries, first_wait_s=settings.alert_retry_s),
@@ -59,7 +63,7 @@ def build_notifier(settings: Settings, url: str, channels: Sequence[Channel], me
     )
 
 
-async def _notify(settings: Settings, url: str, channels: Sequence[Channel]) -> signal.Signals | None:
+async def _notify(settings: Settings, url: str, routes: Sequence[Route | PacedRoute]) -> signal.Signals | None:
     """Run until a signal comes, and return it."""
     ended_by: list[signal.Signals] = []
     stop = asyncio.Event()
@@ -73,10 +77,10 @@ async def _notify(settings: Settings, url: str, channels: Sequence[Channel]) -> 
         asyncio.get_running_loop().add_signal_handler(by, end, by)
     await require_schema(settings, url)
     registry = CollectorRegistry()
-    notifier = build_notifier(settings, url, channels, NotifierMetrics(registry))
+    notifier = build_notifier(settings, url, routes, NotifierMetrics(registry))
     server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, lambda: notifier.trouble)
     server.start()
-    names = ",".join(channel.name for channel in channels)
+    names = ",".join(route.channel.name for route in routes)
     logger.info("notifier started channels=%s metrics_port=%d", names, server.port)
     try:
         await notifier.run(stop)
