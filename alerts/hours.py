@@ -23,3 +23,6 @@ class Hours(NamedTuple):
         """More than nothing, at most a day."""
         begin, end = (timedelta(hours=each.hour, minutes=each.minute, seconds=each.second) for each in self)
         return (end - begin) % timedelta(days=1) or timedelta(days=1)
+
+    def __str__(self) -> str:
+        return f"{self.begin:%H:%M}-{self.end:%H:%M}"

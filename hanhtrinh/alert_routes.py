@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from rich.console import Console
@@ -45,7 +46,9 @@ def _filled(url: str) -> str:
     missing = [name for name in _VARIABLE.findall(url) if name not in os.environ]
     if missing:
         raise ValueError(f"the environment has no {', '.join(missing)}")
-    filled = _VARIABLE.sub(lambda found: os.environ[found.group(1)], url)
+    whole = _VARIABLE.fullmatch(url)
+    # A part of an address must not be read as its punctuation: p@ss.
+    filled = os.environ[whole[1]] if whole else _VARIABLE.sub(lambda found: quote(os.environ[found[1]], safe=""), url)
     if not is_address(filled):
         raise ValueError("is no address that Apprise understands, for example mailtos://user:password@host?to=a@b.org")
     return filled

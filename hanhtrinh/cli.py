@@ -20,6 +20,7 @@ COMMANDS = {
     "bridge": "Carry MQTT messages into the log.",
     "work": "Take messages from the log, judge them and store everything.",
     "notify": "Send waiting alerts to their channels.",
+    "alerts": "Show the alert channels, and try one.",
     "migrate": "Bring the database to the schema of this version.",
     "import": "Import vehicles, drivers or operators from CSV.",
     "excuse": "Excuse a violation, or withdraw the excuse.",

@@ -10,7 +10,7 @@ LOCAL_ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 """The zone of every time on a screen."""
 
 # Libraries that report each reconnect of theirs; what they mean for us is logged by our own modules.
-_CHATTY = ("aiokafka", "amqtt", "transitions", "httpx", "httpcore", "asyncio")
+_CHATTY = ("aiokafka", "amqtt", "transitions", "httpx", "httpcore", "asyncio", "apprise")
 
 
 class _LocalTime(logging.Formatter):

@@ -16,6 +16,8 @@ import pytest
 
 from alerts.alert import Alert, encode
 from alerts.channel import DeliveryError
+from alerts.message import Wording
+from alerts.phrases import VIETNAMESE
 from alerts.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 from alerts.webhook import WebhookChannel
 from hanhtrinh.settings import load_settings
@@ -36,6 +38,12 @@ def documented_alert() -> Alert:
     shown = json.loads(blocks("json")[0])
     event_at = datetime.fromisoformat(shown["event_at"])
     return Alert(shown["alert_id"], shown["stage"], event_at, shown["violation"]["vehicle_id"], shown["violation"])
+
+
+def test_the_documented_letter_is_what_the_documented_alert_is_told_with() -> None:
+    wording = Wording(VIETNAMESE, dashboards_url="https://grafana.example.org")
+    title, text = wording.letter(documented_alert()._replace(operator_name="HTX Thành Công"))
+    assert blocks("text")[0] == f"{title}\n\n{text}\n"
 
 
 @pytest.fixture

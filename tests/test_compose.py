@@ -46,7 +46,7 @@ NOT_IN_COMPOSE = {
 }
 
 SERVICE_KEYS = {
-    "build", "command", "depends_on", "environment", "healthcheck", "image", "ports", "restart", "shm_size",
+    "build", "command", "depends_on", "env_file", "environment", "healthcheck", "image", "ports", "restart", "shm_size",
     "stop_grace_period", "volumes",
 }  # fmt: skip
 HEALTH_KEYS = {"test", "interval", "timeout", "retries", "start_period", "disable"}
@@ -168,6 +168,14 @@ def test_every_command_and_option_exists(ours: dict[str, dict[str, Any]]) -> Non
 def test_nothing_is_exposed_but_the_broker_and_the_dashboards(services: dict[str, dict[str, Any]]) -> None:
     ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
     assert ports == {"mosquitto": ["1883:1883"], "grafana": ["3000:3000"]}
+
+
+def test_passwords_of_the_alerts_file_come_from_a_file_that_may_be_missing_and_is_not_committed(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    found = {name: service["env_file"] for name, service in services.items() if "env_file" in service}
+    assert found == {"notifier": [{"path": "alerts.env", "required": False}]}
+    assert "/alerts.env" in (REPOSITORY / ".gitignore").read_text("utf-8").split()
 
 
 def test_volumes_are_declared_and_used_and_files_exist(
