@@ -38,6 +38,10 @@ format: $(DEV_VENV)/.installed ## Format the code and mend what the linter can
 bench: services $(DEV_VENV)/.installed ## Measure and print tables and JSON; ARGS="worker" for one of them
 	$(DEV_VENV)/bin/python -m benchmarks $(ARGS)
 
+.PHONY: chaos
+chaos: services $(DEV_VENV)/.installed ## Strike the running chain with a hundred kills and more; ARGS="--seed 7 --only worker"
+	$(DEV_VENV)/bin/python -m tests.chaos $(ARGS)
+
 .PHONY: lock
 lock: $(DEV_VENV)/.installed ## Write requirements*.txt again from pyproject.toml; ARGS="--upgrade" for newer versions
 	CUSTOM_COMPILE_COMMAND="make lock" $(DEV_VENV)/bin/pip-compile $(LOCK) --output-file requirements.txt pyproject.toml

@@ -57,7 +57,7 @@ class KafkaLogReader:
         self._consumer: AIOKafkaConsumer | None = None
         self._identity: LogIdentity | None = None
         self._positions: dict[int, int] = {}
-        self._poison: Exception | None = None
+        self._unloaded = False
         self._gap: tuple[int, int] | None = None
 
     async def open(self) -> LogIdentity:
@@ -89,13 +89,16 @@ class KafkaLogReader:
         if self._only is not None:
             consumer.assign([self._of(partition) for partition in sorted(set(self._only))])
             await self._assigned(consumer.assignment())
-        self._raise_poison()
         return self._identity
 
     async def fetch(self, max_records: int, wait_s: float) -> list[LogSlice]:
-        """See LogReader. Brokers that cannot be reached raise nothing: aiokafka tries again, and nothing comes."""
+        """See LogReader. Brokers that cannot be reached raise nothing: aiokafka tries again, and nothing comes.
+
+        Positions that could not be loaded at a rebalance are asked for here again; what the loading raises comes out.
+        """
         consumer = self._running()
-        self._raise_poison()
+        if self._unloaded:
+            await self._reload()
         try:
             batches = await consumer.getmany(timeout_ms=int(wait_s * 1_000), max_records=max_records)
         except OffsetOutOfRangeError as error:
@@ -113,14 +116,11 @@ class KafkaLogReader:
         except KafkaError as error:
             self._seek_back()
             raise LogError(f"the Kafka topic {self._topic.topic} cannot be read: {error!r}") from error
-        self._raise_poison()
         return self._slices({batch.partition: records for batch, records in batches.items()})
 
     async def rewind(self) -> None:
         """See LogReader."""
-        assigned = self._running().assignment()
-        if assigned:
-            await self._seek(assigned)
+        await self._reload()
 
     async def end_offsets(self) -> dict[int, int]:
         """See LogReader."""
@@ -187,13 +187,21 @@ class KafkaLogReader:
                 consumer.pause(part)
                 consumer.seek(part, 0)
             self._assignment_changed(frozenset(part.partition for part in parts))
-            await self._seek(parts)
-            consumer.resume(*parts)
+            await self._reload()
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            log.exception("positions could not be loaded topic=%s", self._topic.topic)
-            self._poison = error
+            log.warning("positions could not be loaded topic=%s, paused until they are: %s", self._topic.topic, error)
+            self._unloaded = True
+
+    async def _reload(self) -> None:
+        """Go on from the stored positions. Raises what the loading raises; then the partitions stay as they are."""
+        consumer = self._running()
+        parts = consumer.assignment()
+        if parts:
+            await self._seek(parts)
+            consumer.resume(*(parts & consumer.assignment()))
+        self._unloaded = False
 
     async def _seek(self, parts: Iterable[TopicPartition]) -> None:
         assert self._identity is not None, "open() comes first"
@@ -214,12 +222,6 @@ class KafkaLogReader:
         ends = await consumer.end_offsets([part])
         name = f"the Kafka topic {part.topic}"
         return outside_log(name, part.partition, outside[part], firsts[part], ends[part])
-
-    def _raise_poison(self) -> None:
-        if self._poison is not None:
-            raise LogError(
-                f"positions of the topic {self._topic.topic} could not be loaded: {self._poison}"
-            ) from self._poison
 
     def _running(self) -> AIOKafkaConsumer:
         if self._consumer is None:

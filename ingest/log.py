@@ -53,7 +53,8 @@ class LogReader(Protocol):
         """Slices of assigned partitions, in partition order, at most `max_records` records together.
 
         Waits up to `wait_s` for the first record, then returns what is there; [] when nothing came.
-        Raises LogError when a position lies outside the log (data lost by retention, or another log).
+        Raises LogError when a position lies outside the log (data lost by retention, or another log), and what
+        `LoadPositions` raises where positions have to be asked for.
         """
         ...
 

@@ -14,8 +14,9 @@ import ssl
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiomqtt
 from paho.mqtt.client import MQTTMessage
@@ -140,6 +141,7 @@ class MqttSession:
         # Before connecting: a persistent session sends what it kept right after the handshake.
         client._client.manual_ack_set(True)
         client._client.on_message = self._on_message
+        client._client.on_disconnect = partial(_on_disconnect, client)
         return client
 
     def _on_message(self, _client: object, _userdata: object, message: MQTTMessage) -> None:
@@ -155,3 +157,10 @@ class MqttSession:
         if not disconnected.cancelled() and (error := disconnected.exception()) is not None:
             log.debug("mqtt disconnected error=%s", error)
         self._woken.set()
+
+
+def _on_disconnect(client: aiomqtt.Client, *reason: Any) -> None:
+    """Before the handshake aiomqtt takes no notice of a lost connection and waits its ten seconds to the end."""
+    if not client._connected.done():
+        client._connected.set_exception(aiomqtt.MqttError("the connection was closed before the broker answered"))
+    client._on_disconnect(*reason)

@@ -50,6 +50,11 @@ class Part:
         async with httpx.AsyncClient() as client:
             await until(lambda: self._is_healthy(client), f"{self.name} ready", within_s)
 
+    def send(self, number: signal.Signals) -> None:
+        """A signal to the running process."""
+        assert self._process is not None, f"{self.name} was not started"
+        self._process.send_signal(number)
+
     async def end(self, by: signal.Signals) -> int:
         """Send the signal and return the exit code."""
         assert self._process is not None, f"{self.name} was not started"
@@ -89,21 +94,26 @@ class Chain:
     def __init__(self, environment: Mapping[str, str], folder: Path, connection: Connection, log_end: LogEnd) -> None:
         self.connection = connection
         self.parts: dict[str, Part] = {}
-        self._environment = dict(environment)
+        self.environment = dict(environment)
         self._folder = folder
         self._log_end = log_end
 
     async def start(self, name: str, *arguments: str, **settings: str) -> Part:
         """Start a part, `name` being its command unless arguments are given, and wait until it works."""
-        environment = {**self._environment, **{f"HANHTRINH_{key.upper()}": value for key, value in settings.items()}}
+        part = self.begin(name, *arguments, **settings)
+        await part.ready()
+        return part
+
+    def begin(self, name: str, *arguments: str, **settings: str) -> Part:
+        """`start` without waiting."""
+        environment = {**self.environment, **{f"HANHTRINH_{key.upper()}": value for key, value in settings.items()}}
         part = self.parts[name] = Part(name, arguments or (name,), environment, self._folder / f"{name}.log")
         part.start()
-        await part.ready()
         return part
 
     async def call(self, *arguments: str, **settings: str) -> str:
         """Run a command to its end and return what it printed; it must succeed."""
-        environment = {**self._environment, **{f"HANHTRINH_{key.upper()}": value for key, value in settings.items()}}
+        environment = {**self.environment, **{f"HANHTRINH_{key.upper()}": value for key, value in settings.items()}}
         process = await asyncio.create_subprocess_exec(
             *_COMMAND, *arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -152,6 +162,10 @@ class Chain:
 
         await until(has_them, f"{messages} messages in the log", within_s)
 
+    async def log_ends(self) -> dict[int, int]:
+        """The offset after the newest message of each partition."""
+        return await self._log_end.by_partition()
+
     async def rows(self, query: str) -> list[tuple[Any, ...]]:
         return await (await self.connection.execute(query)).fetchall()
 
@@ -174,10 +188,13 @@ class LogEnd:
         self._topic = topic
 
     async def messages(self) -> int:
+        return sum((await self.by_partition()).values())
+
+    async def by_partition(self) -> dict[int, int]:
         if self._topic not in await self._consumer.topics():
-            return 0
+            return {}
         ends = await self._consumer.end_offsets([TopicPartition(self._topic, n) for n in range(PARTITIONS)])
-        return sum(ends.values())
+        return {part.partition: end for part, end in ends.items()}
 
 
 @pytest.fixture
@@ -226,7 +243,7 @@ async def running_chain(
         for part in chain.parts.values():
             part.leave()
         await consumer.stop()
-        await connection.close()
+        await chain.connection.close()
 
 
 async def until(holds: Callable[[], Any], what: str, within_s: float) -> None:

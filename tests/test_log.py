@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
@@ -429,19 +428,37 @@ async def test_group_members_share_the_partitions_and_one_takes_over_when_the_ot
     await writer.close()
 
 
-async def test_positions_that_cannot_be_loaded_on_assignment_stop_the_reader(
-    kafka: Kafka, caplog: pytest.LogCaptureFixture
+async def test_positions_that_cannot_be_loaded_at_a_rebalance_come_out_of_fetch_and_are_asked_for_again(
+    kafka: Kafka,
 ) -> None:
-    async def broken(_identity: LogIdentity, _partitions: Sequence[int]) -> dict[int, int]:
-        raise RuntimeError("database is away")
+    asked = 0
 
-    group = f"group-{uuid.uuid4().hex}"
-    reader = KafkaLogReader(kafka.bootstrap, kafka.topic(), PARTITIONS, broken, lambda _: None, group=group)
-    with caplog.at_level(logging.CRITICAL), pytest.raises(LogError, match="database is away"):  # noqa: PT012
-        await reader.open()
+    async def away_at_first(_identity: LogIdentity, _partitions: Sequence[int]) -> dict[int, int]:
+        nonlocal asked
+        asked += 1
+        if asked <= 2:
+            raise RuntimeError("database is away")
+        return {0: 1}
+
+    topic, group = kafka.topic(), f"group-{uuid.uuid4().hex}"
+    writer = KafkaLogWriter(kafka.bootstrap, topic, PARTITIONS)
+    await writer.open()
+    device = next(name for n in range(100) if Partitioner(PARTITIONS).partition(name := f"51B-{n}") == 0)
+    for number in range(3):
+        await writer.append(device, message(number, device))
+    await writer.close()
+    reader = KafkaLogReader(kafka.bootstrap, topic, PARTITIONS, away_at_first, lambda _: None, group=group)
+    await reader.open()
+    with pytest.raises(RuntimeError, match="database is away"):  # noqa: PT012
         async with asyncio.timeout(30):
             while True:
-                await reader.fetch(10, 0.2)
+                assert await reader.fetch(10, 0.2) == []
+    slices: list[LogSlice] = []
+    async with asyncio.timeout(30):
+        while not slices:
+            slices = await reader.fetch(10, 0.2)
+    assert asked == 3
+    assert [(each.partition, each.start, each.next) for each in slices] == [(0, 1, 3)]
     await reader.close()
 
 

@@ -148,6 +148,10 @@ async def test_only_lost_connections_and_conflicts_are_worth_another_try(migrate
     with pytest.raises(psycopg.errors.SerializationFailure) as conflict:
         await migrated.execute("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")
     assert is_transient(conflict.value)
+    for state in ("25006", "53100", "53200", "53300"):
+        with pytest.raises(psycopg.Error) as full:
+            await migrated.execute(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$")
+        assert is_transient(full.value), state
     await migrated.execute("SELECT 1")
     with pytest.raises(psycopg.OperationalError) as lost:
         await migrated.execute("SELECT pg_terminate_backend(pg_backend_pid())")
@@ -155,6 +159,19 @@ async def test_only_lost_connections_and_conflicts_are_worth_another_try(migrate
     with pytest.raises(psycopg.OperationalError) as closed:
         await migrated.execute("SELECT 1")
     assert is_transient(closed.value)
+
+
+async def test_a_session_that_is_silent_in_a_transaction_loses_its_locks_and_may_try_again(postgres_url: str) -> None:
+    connection = await connect(postgres_url, silent_transaction_s=1)
+    with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout) as ended:  # noqa: PT012
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE logs")
+            other = await connect(postgres_url)
+            await other.execute("LOCK TABLE logs; SELECT 1")
+            await other.close()
+            await connection.execute("SELECT 1")
+    assert is_transient(ended.value, connection)
+    await connection.close()
 
 
 async def test_a_server_that_is_not_there_is_worth_another_try() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiomqtt
@@ -139,6 +140,18 @@ async def test_a_lost_broker_ends_the_wait_for_messages(services_home: Path) -> 
     finally:
         await session.close()
         server.stop()
+
+
+async def test_a_broker_that_hangs_up_before_it_answers_is_known_at_once(place: Place) -> None:
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    port = free_port()
+    async with await asyncio.start_server(hang_up, "127.0.0.1", port):
+        session = MqttSession(replace(place.options, port=port))
+        with pytest.raises(MqttLost, match="closed before the broker answered"):
+            await session.connect()
+        await session.close()
 
 
 async def test_wake_ends_a_wait_without_messages(place: Place, session: MqttSession) -> None:

@@ -28,6 +28,8 @@ from storage.connect import connect
 logger = logging.getLogger(__name__)
 
 _LAG_EVERY_S = 5.0
+_SILENT_TRANSACTION_S = 30
+"""As long as Kafka waits for a worker (the session timeout): one that hangs may hold its positions no longer."""
 
 
 def work(
@@ -86,7 +88,7 @@ def build_worker(
 ) -> Worker:
     """The worker that the settings describe, on the database at `url`."""
     return Worker(
-        lambda: connect(url, application_name="hanhtrinh work"),
+        lambda: connect(url, application_name="hanhtrinh work", silent_transaction_s=_SILENT_TRANSACTION_S),
         lambda load_positions, assignment_changed: log_reader(
             settings, url, load_positions, assignment_changed, only=only, group_instance_id=instance_id
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.services.process import ServerProcess, ServiceError, accepts, free_port, program
@@ -14,8 +15,10 @@ JARS = Path(__file__).parents[2] / ".cache" / "kafka"
 _CONFIGURATION = """
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={advertised}
+listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 log.dirs={home}/data
@@ -50,7 +53,8 @@ _JAVA_OPTIONS = [
 class Kafka:
     """A broker at `bootstrap`; topics are made by whoever needs them, under names of their own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, proxied: Mapping[str, int] | None = None) -> None:
+        """`proxied`: names of further listeners, each with the port of its proxy, which is what clients are told."""
         self._java = program("java", "default-jre-headless")
         if not any(JARS.glob("kafka_*.jar")):
             raise ServiceError(f"the tests need Kafka's jars in {JARS}: run `make kafka` (needs mvn and java)")
@@ -59,8 +63,16 @@ class Kafka:
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._home = home
         self._configuration = home / "server.properties"
+        self.listeners = {"PLAINTEXT": self.port, **{name: free_port() for name in proxied or {}}}
+        advertised = self.listeners | dict(proxied or {})
         self._configuration.write_text(
-            _CONFIGURATION.format(port=self.port, controller_port=free_port(), home=home).lstrip()
+            _CONFIGURATION.format(
+                listeners=_addresses(self.listeners),
+                advertised=_addresses(advertised),
+                protocols=",".join(f"{name}:PLAINTEXT" for name in advertised),
+                controller_port=free_port(),
+                home=home,
+            ).lstrip()
         )
         command = self._command("kafka.Kafka", str(self._configuration))
         self.process = ServerProcess("kafka", command, home / "log", os.environ)
@@ -92,3 +104,7 @@ class Kafka:
 
     def _command(self, main_class: str, *arguments: str) -> list[str]:
         return [self._java, *_JAVA_OPTIONS, "-cp", f"{JARS}/*", main_class, *arguments]
+
+
+def _addresses(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
