@@ -21,6 +21,7 @@ COMMANDS = {
     "work": "Take messages from the log, judge them and store everything.",
     "notify": "Send waiting alerts to their channels.",
     "alerts": "Show the alert channels, and try one.",
+    "maintain": "Keep sums per hour and day fresh, and drop what was kept for long enough.",
     "migrate": "Bring the database to the schema of this version.",
     "import": "Import vehicles, drivers or operators from CSV.",
     "excuse": "Excuse a violation, or withdraw the excuse.",

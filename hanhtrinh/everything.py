@@ -16,10 +16,11 @@ from rich.console import Console
 
 from hanhtrinh.alert_routes import build_routes
 from hanhtrinh.commands.bridge import build_bridge
+from hanhtrinh.commands.maintain import build_maintainer
 from hanhtrinh.commands.notify import build_notifier
 from hanhtrinh.commands.work import build_worker, report_lag
 from hanhtrinh.local_broker import LocalBroker
-from hanhtrinh.metrics import BridgeMetrics, MetricsServer, NotifierMetrics, WorkerMetrics
+from hanhtrinh.metrics import BridgeMetrics, MaintenanceMetrics, MetricsServer, NotifierMetrics, WorkerMetrics
 from hanhtrinh.raw_log import log_writer
 from hanhtrinh.rule_packs import LoadedPack
 from hanhtrinh.settings import Settings, SettingsError
@@ -56,7 +57,7 @@ class Progress:
 
 
 class Everything:
-    """Broker, bridge, log, worker and notifier around one database."""
+    """Broker, bridge, log, worker, notifier and maintenance around one database."""
 
     def __init__(self, settings: Settings, url: str, pack: LoadedPack, console: Console) -> None:
         self._url = url
@@ -86,12 +87,15 @@ class Everything:
             worker = build_worker(settings, self._url, self._pack, metrics, on_batch=self.progress.add)
             routes = build_routes(settings, self._pack, self._console)
             notifier = build_notifier(settings, self._url, routes, NotifierMetrics(self._registry))
-            self._parts = [lambda: bridge.trouble, lambda: worker.trouble, lambda: notifier.trouble]
+            maintainer = build_maintainer(settings, self._url, MaintenanceMetrics(self._registry))
+            self._parts = [
+                lambda: bridge.trouble, lambda: worker.trouble, lambda: notifier.trouble, lambda: maintainer.trouble,
+            ]  # fmt: skip
             server = MetricsServer(self._registry, settings.metrics_host, settings.metrics_port, self._trouble)
             server.start()
             stack.callback(server.stop)
-            stops = [asyncio.Event() for _ in range(3)]
-            runs = (bridge.run, worker.run, notifier.run)
+            runs = (bridge.run, worker.run, notifier.run, maintainer.run)
+            stops = [asyncio.Event() for _ in runs]
             tasks = [asyncio.create_task(run(event)) for run, event in zip(runs, stops, strict=True)]
             helpers = [asyncio.create_task(report_lag(worker, metrics)), asyncio.create_task(self._trim(identity))]
             try:

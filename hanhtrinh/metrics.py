@@ -145,6 +145,34 @@ class NotifierMetrics:
         self._event_to_alert.observe(seconds)
 
 
+class MaintenanceMetrics:
+    """Sums kept fresh, old rows dropped."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"hanhtrinh_maintenance_{name}", text, registry=registry)
+
+        self._hours = Counter(
+            "hanhtrinh_maintenance_counted_hours", "Hours of vehicles whose sums were counted again.", registry=registry
+        )
+        self._dropped = Counter(
+            "hanhtrinh_maintenance_dropped", "Rows or partitions dropped, by table.", ["table"], registry=registry
+        )
+        self._turn_s = Histogram("hanhtrinh_maintenance_turn_seconds", "One turn.", buckets=_DELAY_S, registry=registry)
+        self._waiting = gauge("open_hours", "Hours of vehicles that may still grow.")
+        self._last_turn = gauge("last_turn_timestamp_seconds", "When the last turn ended.")
+
+    def turn(self, hours: int, waiting: int, seconds: float) -> None:
+        self._hours.inc(hours)
+        self._waiting.set(waiting)
+        self._turn_s.observe(seconds)
+        self._last_turn.set_to_current_time()
+
+    def dropped(self, by_table: Mapping[str, int]) -> None:
+        for table, n in by_table.items():
+            self._dropped.labels(table).inc(n)
+
+
 class MetricsServer:
     """Serves /metrics, and /healthz (200 "ok", or 503 with the reason), on a thread of its own."""
 

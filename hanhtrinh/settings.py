@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "HANHTRINH_"
 
+_JOURNEYS_DAYS = 365
+"""Circular 12/2020/TT-BGTVT, article 15."""
+
 
 class SettingsError(Exception):
     """A setting is wrong; the message is one readable line per setting."""
@@ -79,6 +82,17 @@ class Settings(BaseSettings):
     alert_max_tries: int = Field(8, ge=1, le=100, description="tries per channel before an alert is given up")
     alert_retry_s: float = Field(2.0, gt=0, le=3600, description="wait before the first retry; doubles each time")
 
+    keep_journeys_days: int = Field(400, description="fixes and activity are dropped after so many days; 365 at least")
+    keep_violations_days: int = Field(
+        1_100, description="violations, their history and alerts are dropped after so many days"
+    )
+    keep_letters_days: int = Field(400, ge=1, description="dead letters are dropped after so many days")
+    columnstore_after_days: int = Field(
+        7,
+        ge=1,
+        description="TimescaleDB packs fixes by vehicle after so many days; few fixes should be later",
+    )
+
     metrics_host: str = Field("127.0.0.1", description="address of /metrics and /healthz")
     metrics_port: int = Field(9464, ge=0, le=65535, description="port of /metrics and /healthz; 0 picks a free one")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -92,12 +106,24 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("keep_journeys_days")
+    @classmethod
+    def _a_year(cls, days: int) -> int:
+        if days < _JOURNEYS_DAYS:
+            raise ValueError(f"the law wants journey data kept for a year: at least {_JOURNEYS_DAYS} days")
+        return days
+
     @model_validator(mode="after")
     def _belong_together(self) -> Settings:
         if self.alert_webhook_url and not self.alert_webhook_secret:
             raise ValueError("HANHTRINH_ALERT_WEBHOOK_URL needs HANHTRINH_ALERT_WEBHOOK_SECRET to sign with")
         if self.kafka_security.startswith("SASL") and not (self.kafka_username and self.kafka_password):
             raise ValueError("HANHTRINH_KAFKA_SECURITY=SASL_* needs HANHTRINH_KAFKA_USERNAME and _PASSWORD")
+        if self.keep_violations_days < self.keep_journeys_days:
+            raise ValueError(
+                "HANHTRINH_KEEP_VIOLATIONS_DAYS must not be less than HANHTRINH_KEEP_JOURNEYS_DAYS: a violation must"
+                " not go before the fixes that prove it"
+            )
         return self
 
 

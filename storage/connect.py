@@ -43,6 +43,8 @@ async def connect(
     for name, value in _KEEPALIVE.items():
         settings.setdefault(name, value)
     options = f"{settings.get('options') or ''} -c TimeZone=UTC"
+    # A late fix changes packed rows; how many is bounded by the transaction, not by TimescaleDB's guard (issue 6804).
+    options += " -c timescaledb.max_tuples_decompressed_per_dml_transaction=0"
     if silent_transaction_s is not None:
         options += f" -c idle_in_transaction_session_timeout={silent_transaction_s}s"
     settings["options"] = options.strip()

@@ -29,6 +29,8 @@ from storage.violation_rows import (
 )
 
 _TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
+# An episode, a working day or a week that was under way when fixes were dropped has ended by then.
+_WHOLE_FROM = "fixes_from + interval '31 days'"
 
 
 class Stretch(NamedTuple):
@@ -84,7 +86,12 @@ class ViolationStore:
         received_us: Callable[[Violation], int],
         why: str,
     ) -> list[StageCount]:
-        """Make the standing rows equal what was judged: update in place, add, or withdraw and name the successor."""
+        """Make the standing rows equal what was judged: update in place, add, or withdraw and name the successor.
+
+        What began when fixes were dropped, or shortly after, stands as it is: it cannot be judged whole.
+        """
+        whole_us = await self._whole_from_us() if judged else None
+        judged = [each for each in judged if whole_us is None or each.started_us >= whole_us]
         kept = {violation.violation_id for violation in judged}
         gone = [row for row in standing if row["violation_id"] not in kept]
         before = {row["violation_id"] for row in standing}
@@ -164,10 +171,19 @@ class ViolationStore:
         cursor = await self._connection.execute(
             f"SELECT {', '.join(COLUMNS)} FROM violations WHERE status <> 'withdrawn' AND {where}"
             f" AND started_at >= coalesce({_TIME.format('%s::int8')}, '-infinity')"
-            f" AND started_at < coalesce({_TIME.format('%s::int8')}, 'infinity')",
+            f" AND started_at < coalesce({_TIME.format('%s::int8')}, 'infinity')"
+            f" AND started_at >= (SELECT {_WHOLE_FROM} FROM upkeep)",
             (*subject, stretch.from_us, stretch.before_us),
         )
         return [dict(zip(COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
+
+    async def _whole_from_us(self) -> int | None:
+        """From when on violations can be judged whole; None while nothing was ever dropped."""
+        cursor = await self._connection.execute(
+            f"SELECT (extract(epoch FROM {_WHOLE_FROM}) * 1000000)::int8 FROM upkeep WHERE isfinite(fixes_from)"
+        )
+        row = await cursor.fetchone()
+        return None if row is None else row[0]
 
     async def _load(self, ids: Sequence[str]) -> dict[str, Row]:
         cursor = await self._connection.execute(

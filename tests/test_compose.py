@@ -98,7 +98,7 @@ def test_only_known_keys_are_used(compose: dict[str, Any], services: dict[str, d
 
 
 def test_our_processes_are_all_there(ours: dict[str, dict[str, Any]], services: dict[str, dict[str, Any]]) -> None:
-    assert set(ours) == {"migrate", "bridge", "worker", "notifier"}
+    assert set(ours) == {"migrate", "bridge", "worker", "notifier", "maintenance"}
     assert set(services) - set(ours) == {"mosquitto", "kafka", "timescaledb", "prometheus", "grafana"}
 
 
@@ -149,7 +149,7 @@ def test_addresses_name_services_and_their_ports(
             assert database.username == server["POSTGRES_USER"]
             assert database.password == server["POSTGRES_PASSWORD"]
             assert database.path == "/" + server["POSTGRES_DB"]
-        if name != "migrate":
+        if name not in ("migrate", "maintenance"):
             assert settings.log == "kafka"
             listeners = services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
             assert f"PLAINTEXT://{settings.kafka_bootstrap}" == listeners
@@ -217,6 +217,7 @@ def test_services_wait_for_what_they_need(services: dict[str, dict[str, Any]]) -
     assert needs["bridge"] == {"mosquitto", "kafka"}
     assert needs["worker"] == {"migrate", "kafka"}
     assert needs["notifier"] == {"migrate", "mosquitto", "kafka"}
+    assert needs["maintenance"] == {"migrate"}
     assert needs["migrate"] == {"timescaledb"}
 
 
@@ -244,7 +245,7 @@ def test_prometheus_asks_every_process_at_its_port(
     configuration = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     [job] = configuration["scrape_configs"]
     [names] = job["dns_sd_configs"]
-    assert names["names"] == ["bridge", "worker", "notifier"]
+    assert names["names"] == ["bridge", "worker", "notifier", "maintenance"]
     assert set(names["names"]) <= set(services)
     assert str(names["port"]) == image_environment(image)["HANHTRINH_METRICS_PORT"]
     assert image_environment(image)["HANHTRINH_METRICS_HOST"] == "0.0.0.0"

@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from detectors.checks import Check
-from hanhtrinh.metrics import BridgeMetrics, NotifierMetrics, WorkerMetrics
+from hanhtrinh.metrics import BridgeMetrics, MaintenanceMetrics, NotifierMetrics, WorkerMetrics
 from tests.doc_pages import REPOSITORY, pages, table
 from tests.doc_tables import filled
 
@@ -25,7 +25,7 @@ def test_every_metric_has_its_line_and_no_other() -> None:
     text = (REPOSITORY / "docs" / "operate.md").read_text("utf-8")
     named = {name for row in table(text, "Metrics") for name in re.findall(r"`(\w+)`", row[0])}
     there = set()
-    for metrics in (BridgeMetrics, WorkerMetrics, NotifierMetrics):
+    for metrics in (BridgeMetrics, WorkerMetrics, NotifierMetrics, MaintenanceMetrics):
         registry = CollectorRegistry()
         metrics(registry)
         there |= {f"{family.name}{'_total' if family.type == 'counter' else ''}" for family in registry.collect()}
