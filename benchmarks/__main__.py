@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks.measure import Report, machine
 from benchmarks.servers import servers
 
-NAMES = ("engine", "hours", "check", "rejudge", "worker", "peers", "bridge", "latency", "demo", "fleet")
+NAMES = ("engine", "hours", "check", "rejudge", "worker", "peers", "bridge", "latency", "demo", "fleet", "size")
 
 
 def main() -> None:

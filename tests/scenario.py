@@ -240,10 +240,12 @@ Leg = tuple[str, str | None, int, int]
 
 @dataclass
 class Told:
-    """What a stream was told so far, by name. Flags and settled are in the order of the fixes sent."""
+    """What a stream was told so far, by name. What is told of each fix is in the order of the fixes sent."""
 
     flags: list[int] = field(default_factory=list)
     settled: list[bool] = field(default_factory=list)
+    leg_mm: list[int] = field(default_factory=list)
+    leg_driving_us: list[int] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     legs: list[Leg] = field(default_factory=list)
     violations: dict[str, Violation] = field(default_factory=dict)
@@ -278,6 +280,8 @@ class Stream:
         as_sent = np.argsort(order)
         told.flags += found.flags[as_sent].tolist()
         told.settled += found.settled[as_sent].tolist()
+        told.leg_mm += found.leg_mm[as_sent].tolist()
+        told.leg_driving_us += found.leg_driving_us[as_sent].tolist()
         for vehicle, time_us, driver, activity in zip(*(each.tolist() for each in found.activity), strict=True):
             told.changes.append((vehicles.names[vehicle], time_us, drivers.name(driver), Activity(activity)))
         for vehicle, driver, begin_us, end_us in zip(*(each.tolist() for each in found.legs), strict=True):

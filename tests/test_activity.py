@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
 from detectors.activity import Activity
 from detectors.fix import Fix, to_us
+from tests.reference_judge import metres_between
 from tests.scenario import CAR, MONDAY, Change, Stream, fixes, us
 
 DRIVING, STOPPED, UNKNOWN = Activity.DRIVING, Activity.STOPPED, Activity.UNKNOWN
@@ -97,3 +99,17 @@ def test_each_vehicle_has_its_own_timeline() -> None:
 def test_legs_are_told_as_they_are_completed(per_call: int) -> None:
     sent = fixes("00:00 50 by=A", "01:00 50 by=B", "01:30 50 invalid", "02:00 0 by=B")
     assert Stream().send(sent, per_call).legs == [(CAR, "A", after(0), after(60)), (CAR, "B", after(60), after(120))]
+
+
+@pytest.mark.parametrize("per_call", [1, 2, 3, 1000])
+def test_each_fix_carries_the_leg_that_ends_at_it(per_call: int) -> None:
+    sent = fixes("00:00 60", "01:00 0", "01:30 50 invalid", "02:00 60", "03:00 60", "20:00 60 by=A", "20:10 0")
+    told = Stream().send(sent, per_call)
+    seconds = [leg_us / 1e6 for leg_us in told.leg_driving_us]
+    # Stopped from the second fix on, silent while it moved before the sixth.
+    assert seconds == [0, 60, 0, 0, 60, 0, 10]
+    assert told.leg_mm[0] == told.leg_mm[2] == 0
+    trusted = [sent[row] for row in (0, 1, 3, 4, 5, 6)]
+    for row, (before, fix) in zip((1, 3, 4, 5, 6), pairwise(trusted), strict=True):
+        assert told.leg_mm[row] == pytest.approx(metres_between(before, fix) * 1000, abs=1), row
+    assert told.leg_mm[5] > 0, "where a silent vehicle was found again counts as the way it went"

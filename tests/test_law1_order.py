@@ -68,6 +68,9 @@ def test_judging_may_begin_anew_at_any_settled_fix(office: Office, day: Day, dat
     anew = told(office, Day([day.sent[row] for row in rows], []), [])
     assert anew.flags == [whole.flags[row] for row in rows]
     assert anew.settled == [whole.settled[row] for row in rows]
+    # The leg to the first fix comes from before: not known here.
+    assert anew.leg_mm[1:] == [whole.leg_mm[row] for row in rows[1:]]
+    assert anew.leg_driving_us[1:] == [whole.leg_driving_us[row] for row in rows[1:]]
     assert anew.legs == [leg for leg in whole.legs if leg[0] == vehicle_id and leg[2] >= begin_us]
     changes = [change for change in whole.changes if change[0] == vehicle_id]
     assert anew.changes[1:] == [change for change in changes if change[1] > begin_us]
