@@ -1,4 +1,4 @@
-"""The loop that keeps sums fresh and drops what is old: one process works, others stand by."""
+"""The loop that keeps sums fresh and drops what is old. Any number may run; one at a time works."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ _TURN_S = 60.0
 _CONTINUOUS_TURN_S = 300.0
 """Where new fixes are counted when they are read, only late ones wait for a turn, which counts whole hours again."""
 _DROP_EVERY_S = 3_600.0
-_STAND_BY_S = 10.0
 _RETRY_S = 5.0
 
 
@@ -42,11 +41,11 @@ class Maintainer:
         """One turn with everything in it, after any that is under way elsewhere."""
         connection = await self._connect()
         try:
-            upkeep = Upkeep(connection, self._keep)
-            await upkeep.take(wait=True)
-            return await self._turn(upkeep, drop=True)
+            done = await self._turn(Upkeep(connection, self._keep), drop=True, wait=True)
         finally:
             await connection.close()
+        assert done is not None
+        return done
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. A lost database is waited for; other errors raise."""
@@ -66,23 +65,22 @@ class Maintainer:
                     await connection.close()
 
     async def _work(self, upkeep: Upkeep, stop: asyncio.Event) -> None:
-        while not await upkeep.take(wait=False):
-            self.trouble = None
-            await _wait(stop, _STAND_BY_S)
-            if stop.is_set():
-                return
         every_s = _CONTINUOUS_TURN_S if await upkeep.is_continuous() else _TURN_S
         while not stop.is_set():
             began_s = time.monotonic()
             drop = began_s - self._dropped_s >= _DROP_EVERY_S
-            await self._turn(upkeep, drop=drop)
-            self._dropped_s = began_s if drop else self._dropped_s
+            done = await self._turn(upkeep, drop=drop, wait=False)
+            if done is not None and drop:
+                self._dropped_s = began_s
             self.trouble = None
             await _wait(stop, max(1.0, every_s - (time.monotonic() - began_s)))
 
-    async def _turn(self, upkeep: Upkeep, *, drop: bool) -> Upkept:
+    async def _turn(self, upkeep: Upkeep, *, drop: bool, wait: bool) -> Upkept | None:
         began_s = time.monotonic()
-        done = await upkeep.turn(drop=drop)
+        done = await upkeep.turn(drop=drop, wait=wait)
+        if done is None:
+            log.debug("another process is at work")
+            return None
         seconds = time.monotonic() - began_s
         self._metrics.turn(done.hours, done.waiting, seconds)
         self._metrics.dropped(done.dropped)

@@ -10,7 +10,7 @@ from storage.retention import KeepFor, Retention, is_in_use
 from storage.sums import Sums, is_continuous
 
 # Any number, as long as every version of the program takes the same one.
-_LOCK = 7_238_104_452
+LOCK = 7_238_104_452
 
 
 class Upkept(NamedTuple):
@@ -24,33 +24,40 @@ class Upkept(NamedTuple):
 
 
 class Upkeep:
-    """Works on one connection, whose session holds the lock for as long as it lives."""
+    """Takes turns on one connection, and holds a lock for each."""
 
     def __init__(self, connection: Connection, keep: KeepFor) -> None:
         self._connection = connection
         self._sums = Sums(connection)
         self._retention = Retention(connection, keep)
 
-    async def take(self, *, wait: bool) -> bool:
-        """Take the lock, and set TimescaleDB's policies. False when another process has it."""
-        if wait:
-            await self._connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        else:
-            row = await (await self._connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))).fetchone()
-            if not (row and row[0]):
-                return False
-        await self._retention.set_policies()
-        return True
-
     async def is_continuous(self) -> bool:
         """Whether the database counts what is new by itself, when it is read."""
         return await is_continuous(self._connection)
 
-    async def turn(self, *, drop: bool) -> Upkept:
-        """Count what changed; `drop` what is old enough as well."""
+    async def turn(self, *, drop: bool, wait: bool) -> Upkept | None:
+        """Count what changed; `drop` what is old enough as well. None when another process is at it, unless `wait`."""
+        if not await self._locked(wait=wait):
+            return None
+        try:
+            return await self._work(drop=drop)
+        finally:
+            # After an error the connection may be gone, and the lock with it.
+            if not self._connection.closed:
+                await self._connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+
+    async def _locked(self, *, wait: bool) -> bool:
+        if wait:
+            await self._connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+            return True
+        row = await (await self._connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))).fetchone()
+        return bool(row and row[0])
+
+    async def _work(self, *, drop: bool) -> Upkept:
         counted = await self._sums.bring_up_to_date()
         dropped: Mapping[str, int] = {}
         if drop:
+            await self._retention.set_policies()
             try:
                 dropped = await self._retention.drop()
             except Exception as error:

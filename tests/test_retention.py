@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +13,7 @@ from hanhtrinh.settings import SettingsError, load_settings
 from storage.connect import connect
 from storage.retention import KeepFor
 from storage.sums import is_continuous
-from storage.upkeep import Upkeep, Upkept
+from storage.upkeep import LOCK, Upkeep, Upkept
 from tests.running_worker import WorkerRig, journey, make_rig, message, rig
 
 __all__ = ["make_rig", "rig"]
@@ -38,9 +39,9 @@ async def take_in(rig: WorkerRig, fixes: Sequence[Fix]) -> None:
 async def maintain(rig: WorkerRig, keep: KeepFor = KEEP) -> Upkept:
     connection = await connect(rig.url)
     try:
-        upkeep = Upkeep(connection, keep)
-        assert await upkeep.take(wait=False)
-        return await upkeep.turn(drop=True)
+        done = await Upkeep(connection, keep).turn(drop=True, wait=False)
+        assert done is not None
+        return done
     finally:
         await connection.close()
 
@@ -143,13 +144,18 @@ async def test_a_reader_of_old_fixes_is_waited_for_until_another_turn(rig: Worke
     assert await rig.one("SELECT sum(fixes) FROM vehicle_hours") == 207
 
 
-async def test_only_one_works_at_a_time(rig: WorkerRig) -> None:
+async def test_only_one_works_at_a_time_and_whoever_waits_comes_next(rig: WorkerRig) -> None:
+    await take_in(rig, speeding(LATELY))
     one, other = await connect(rig.url), await connect(rig.url)
     try:
-        assert await Upkeep(one, KEEP).take(wait=False)
-        assert not await Upkeep(other, KEEP).take(wait=False)
-        await one.close()
-        assert await Upkeep(other, KEEP).take(wait=True)
+        await one.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        assert await Upkeep(other, KEEP).turn(drop=True, wait=False) is None
+        waiting = asyncio.create_task(Upkeep(other, KEEP).turn(drop=True, wait=True))
+        await rig.until("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+        assert await rig.one("SELECT sums_at FROM upkeep") is None
+        await one.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+        assert (await asyncio.wait_for(waiting, 30)) is not None
+        assert await Upkeep(one, KEEP).turn(drop=False, wait=False) is not None, "the lock is given back"
     finally:
         await one.close()
         await other.close()

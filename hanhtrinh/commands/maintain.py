@@ -29,7 +29,7 @@ def maintain(
 ) -> None:
     """Keep distances and driving times per vehicle, hour and day fresh, and drop what was kept for long enough.
 
-    Works until SIGTERM or Ctrl-C. Any number may run: one works, the others stand by. What is dropped when is set by
+    Works until SIGTERM or Ctrl-C. Any number may run: one at a time works. What is dropped when is set by
     HANHTRINH_KEEP_JOURNEYS_DAYS, _KEEP_VIOLATIONS_DAYS and _KEEP_LETTERS_DAYS.
 
     Example: hanhtrinh maintain --once
