@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from mmap import mmap
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +22,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 UNKNOWN = -1
 """Code of a driver nobody named; also "not said" in the int8 and int16 columns."""
+
+_LARGE = 2**20
 
 
 class Names:
@@ -136,9 +139,17 @@ def room_for(size: int, had: int) -> int:
 
 
 def grown(column: NDArray[Scalar], size: int, blank: float) -> NDArray[Scalar]:
-    """The column with `size` rows, the new ones blank."""
-    longer = np.full(size, blank, dtype=column.dtype)
+    """The column with `size` rows, the new ones blank.
+
+    A large one has pages of its own. Columns that outgrow each other on the heap leave holes there: a tenth of all that
+    a worker with 400,000 vehicles remembered.
+    """
+    nbytes = size * column.itemsize
+    longer: NDArray[Scalar] = (
+        np.empty(size, column.dtype) if nbytes < _LARGE else np.frombuffer(mmap(-1, nbytes), column.dtype)
+    )
     longer[: len(column)] = column
+    longer[len(column) :] = blank
     return longer
 
 

@@ -1,7 +1,7 @@
 """What the judge remembers of each vehicle, as columns indexed by the vehicle's code.
 
-About 130 bytes a vehicle, whatever arrives (law 7); detectors keep their own memory. All of it follows from stored
-fixes and can be forgotten and rebuilt at any time.
+About 95 bytes a vehicle, whatever arrives, and 300 more while a fix of it is out of reach (law 7); detectors keep
+their own memory. All of it follows from stored fixes and can be forgotten and rebuilt at any time.
 """
 
 from __future__ import annotations
@@ -32,11 +32,9 @@ class FleetState:
         self.seen_speed_kmh = np.empty(0)
         self.hold_us = np.empty(0, np.int64)
         """Since when its position is held at speed; NEVER when the speed does not count."""
-        self.suspect_us = np.empty(0, np.int64)
-        """A fix out of reach, not yet confirmed or refuted."""
-        self.suspect_lat = np.empty(0)
-        self.suspect_lon = np.empty(0)
-        self.suspect_speed = np.empty(0, np.int64)
+        self.suspected = np.empty(0, np.bool_)
+        """Whether a fix is out of reach, not yet confirmed or refuted."""
+        self._suspects: dict[int, Place] = {}
         self.activity = np.empty(0, np.int8)
         """The activity of the latest piece, UNKNOWN when there is none yet."""
         self.activity_driver = np.empty(0, np.int32)
@@ -51,6 +49,8 @@ class FleetState:
 
     def forget(self, codes: NDArray[np.int32]) -> None:
         """Make the rows of these vehicles blank."""
+        for code in codes[self.suspected[codes]].tolist():
+            self._suspects.pop(code, None)
         for name, blank in _BLANK.items():
             getattr(self, name)[codes] = blank
 
@@ -63,17 +63,15 @@ class FleetState:
 
     def suspect(self, code: int) -> Place | None:
         """The vehicle's fix that is out of reach so far."""
-        if self.suspect_us[code] == NEVER:
-            return None
-        lat, lon = float(self.suspect_lat[code]), float(self.suspect_lon[code])
-        return Place(int(self.suspect_us[code]), lat, lon, int(self.suspect_speed[code]))
+        return self._suspects.get(code)
 
     def set_suspect(self, code: int, suspect: Place | None) -> None:
         """Remember it, or that there is none."""
-        self.suspect_us[code] = NEVER if suspect is None else suspect.time_us
-        if suspect is not None:
-            self.suspect_lat[code], self.suspect_lon[code] = suspect.lat, suspect.lon
-            self.suspect_speed[code] = suspect.speed
+        self.suspected[code] = suspect is not None
+        if suspect is None:
+            self._suspects.pop(code, None)
+        else:
+            self._suspects[code] = suspect
 
 
 _BLANK = {
@@ -87,10 +85,7 @@ _BLANK = {
     "seen_lon": 0.0,
     "seen_speed_kmh": 0.0,
     "hold_us": NEVER,
-    "suspect_us": NEVER,
-    "suspect_lat": 0.0,
-    "suspect_lon": 0.0,
-    "suspect_speed": 0,
+    "suspected": False,
     "activity": UNKNOWN,
     "activity_driver": UNKNOWN,
 }

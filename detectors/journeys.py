@@ -172,7 +172,7 @@ class JourneyJudge:
         direct[previous.there & is_leap(speed, speeds(previous.speed_kmh), leg_us, numbers)] = Check.ACCELERATION
         direct[previous.there & is_jump(leg_mm, leg_us, numbers)] = Check.JUMP
         suspicious = direct != 0
-        suspicious |= first & (state.suspect_us[rows.vehicle] != NEVER)
+        suspicious |= first & state.suspected[rows.vehicle]
         suspects = np.unique(rows.vehicle[suspicious])
         begins = np.searchsorted(rows.vehicle, suspects).tolist()
         ends = np.searchsorted(rows.vehicle, suspects, side="right").tolist()

@@ -25,8 +25,8 @@ from storage.violations import ViolationStore
 START_US = to_us(datetime(2026, 3, 2, tzinfo=UTC))
 VEHICLES = 20_000
 AT_ONCE = 2_000
-MOST_BYTES = 500
-"""Issue 3: the state of a vehicle, its driver's name among it."""
+MOST_BYTES = 450
+"""Its driver's name among it; issue 3 allows 500 with what the process adds."""
 
 
 def new_roster() -> Roster:
@@ -49,6 +49,7 @@ async def meet(roster: Roster, connection: Connection, begin: int, end: int) -> 
     await roster.load(columns.vehicle, *stores)
     judged = roster.judge.advance(columns, np.zeros(len(columns), dtype=np.int32))
     roster.stored(columns, judged.flags, judged.settled, np.zeros(len(columns), dtype=np.int32), [])
+    roster.unstored.clear()
 
 
 async def bytes_of_each(url: str) -> float:
