@@ -64,8 +64,8 @@ def load_pack(name_or_path: str = "vn", overrides: Sequence[str] = ()) -> Loaded
             f"rule pack {name_or_path}: unregistered_class {pack.unregistered_class!r} is none of"
             f" {', '.join(pack.speed_classes)}"
         )
-    _dated(pack.speeding, zone, name_or_path)
-    _dated(pack.silence, zone, name_or_path)
+    for table, rules in (("speeding", pack.speeding), ("silence", pack.silence)):
+        _demand_no_end(table, _dated(rules, zone, name_or_path), name_or_path)
     return LoadedPack(pack, zone, hours, changed)
 
 
@@ -113,6 +113,16 @@ def _dated(rules: Sequence[Rule], zone: ZoneInfo, pack: str) -> Dated[Rule]:
         return dated(rules, lambda day: _midnight_us(day, zone))
     except ValueError as error:
         raise RulePackError(f"rule pack {pack}: {error}") from None
+
+
+def _demand_no_end(table: str, rules: Dated[Rule], pack: str) -> None:
+    """Fixes are judged by the version that began last, so a rule that ends would go on judging after its end."""
+    if rules.ended_us is not None:
+        last = rules.rules[-1]
+        raise RulePackError(
+            f"rule pack {pack}: {table}: the version valid from {last.valid_from} ends on {last.valid_to} and none"
+            " follows: leave valid_to out, or add the version that follows"
+        )
 
 
 def _hours(document: dict[str, Any], name: str) -> HoursRules:

@@ -75,6 +75,15 @@ def test_numbers_of_a_fix_are_floats_and_whole_numbers_ints() -> None:
     assert [type(value) for value in (fix.lat, fix.speed_kmh, fix.hdop, fix.satellites)] == [float, float, float, int]
 
 
+@pytest.mark.parametrize("satellites", [7, 7.0])
+def test_minus_zero_is_zero_so_that_two_fixes_that_differ_only_so_are_one(satellites: float) -> None:
+    """Law 1: which of the two arrived first would show in every place that is printed."""
+    names = ("lat", "lon", "speed_kmh", "heading_deg", "odometer_km", "hdop")
+    rest = {"time": 1_772_000_000_000, "satellites": satellites}
+    plus, minus = (the_fix(rest | dict.fromkeys(names, zero)) for zero in (0.0, -0.0))
+    assert repr(plus) == repr(minus)
+
+
 def test_an_empty_driver_is_nobody() -> None:
     assert the_fix(LEAST | {"driver_id": ""}).driver_id is None
 
@@ -222,7 +231,7 @@ def test_the_fast_way_is_the_slow_way_sooner(document: dict[str, Any]) -> None:
     if fast is not None:
         slow = _slow_fix("51B-12345", payload)
         assert fast == slow
-        assert [type(value) for value in fast] == [type(value) for value in slow]
+        assert repr(fast) == repr(slow)  # types and the signs of zeros too
 
 
 @given(

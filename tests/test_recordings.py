@@ -52,6 +52,12 @@ FIXES = [
 ]
 
 
+def test_minus_zero_is_zero(tmp_path: Path) -> None:
+    row = ["29B-1", "2026-03-02T00:00:05Z", "-0.0", "-0", "-0.0", "", "", "", "", ""]
+    (fix,), _ = read(write_csv(tmp_path / "zero.csv", [row]))
+    assert repr(fix) == repr(fix._replace(lat=0.0, lon=0.0, speed_kmh=0.0))
+
+
 def as_csv(folder: Path) -> Path:
     return write_csv(folder / "day.csv", ROWS)
 

@@ -164,6 +164,12 @@ def test_what_is_not_utf8_is_refused(tmp_path: Path) -> None:
         ('unregistered_class = "car"', 'unregistered_class = "tank"', "'tank' is none of car, heavy"),
         ("valid_to = 2025-01-01", "valid_to = 2024-12-31", "valid_to is 2024-12-31, expected 2025-01-01"),
         ("valid_to = 2025-01-01", "", "valid_to is None, expected 2025-01-01"),
+        (
+            "valid_from = 2015-01-01",
+            "valid_from = 2015-01-01\nvalid_to = 2025-01-01",
+            "speeding: the version valid from 2015-01-01 ends on 2025-01-01 and none follows: leave valid_to out",
+        ),
+        ('source = "Circular 71', 'valid_to = 2030-01-01\nsource = "Circular 71', "silence: the version valid from"),
     ],
 )
 def test_a_wrong_pack_is_refused_with_the_place_and_what_was_expected(

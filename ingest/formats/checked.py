@@ -149,7 +149,8 @@ def _number(field: str, value: object, bounds: Bounds) -> float | None:
         raise wrong(field, value, _range(bounds), "bad_schema")
     if not bounds.low <= value <= bounds.high:
         raise wrong(field, value, _range(bounds), "bad_value")
-    return float(value)
+    # Minus zero is zero: two fixes that differ only in its sign are one.
+    return float(value) + 0.0
 
 
 def _whole(field: str, value: object, bounds: Bounds) -> int | None:

@@ -93,19 +93,21 @@ def _fast_fix(vehicle_id: str, document: Document) -> Fix | None:
     time_us = time * 1_000 if type(time) is int else to_us(time)  # type: ignore[arg-type]
     if not _FIRST_US <= time_us <= _LAST_US:
         return None
-    return Fix(
+    speed_kmh, heading_deg = document.speed_kmh, document.heading_deg
+    odometer_km, hdop = document.odometer_km, document.hdop
+    return Fix(  # plus zero: as in `checked_fix`
         vehicle_id,
         time_us,
-        document.lat,
-        document.lon,
-        document.speed_kmh,
+        document.lat + 0.0,
+        document.lon + 0.0,
+        None if speed_kmh is None else speed_kmh + 0.0,
         driver_id,
-        document.heading_deg,
+        None if heading_deg is None else heading_deg + 0.0,
         document.ignition,
         document.door_open,
-        document.odometer_km,
+        None if odometer_km is None else odometer_km + 0.0,
         document.satellites,
-        document.hdop,
+        None if hdop is None else hdop + 0.0,
         document.valid,
     )
 

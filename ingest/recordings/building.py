@@ -108,9 +108,9 @@ class ChunkBuilder:
         if field not in cells:
             return Numbers(np.full(count, np.nan), np.zeros(count, bool))
         numbers = as_numbers(cells[field])
-        if field in ("speed_kmh", "limit_kmh") and self._resolved.speed_factor != 1.0:
-            return Numbers(numbers.values * self._resolved.speed_factor, numbers.unreadable)
-        return numbers
+        factor = self._resolved.speed_factor if field in ("speed_kmh", "limit_kmh") else 1.0
+        # Minus zero is zero, as in a message: two fixes that differ only in its sign are one.
+        return Numbers(numbers.values * factor + 0.0, numbers.unreadable)
 
     def _limits(self, cells: dict[str, Any], count: int) -> Floats:
         limits = self._numbers("limit_kmh", cells, count).values
