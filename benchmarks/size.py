@@ -40,7 +40,7 @@ def run(servers: Servers, *, quick: bool) -> Report:
     """On the embedded PostgreSQL, or on the server that HANHTRINH_TEST_DATABASE_URL names, such as a TimescaleDB."""
     given = os.environ.get("HANHTRINH_TEST_DATABASE_URL")
     server: DatabaseServer = GivenPostgres(given) if given else servers.postgres
-    vehicles, hours = (4, 2) if quick else (100, 24)
+    vehicles, hours = (4, 2) if quick else (50, 24)
     return asyncio.run(_measure(server, vehicles, hours))
 
 
