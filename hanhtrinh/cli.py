@@ -25,6 +25,7 @@ COMMANDS = {
     "migrate": "Bring the database to the schema of this version.",
     "import": "Import vehicles, drivers or operators from CSV.",
     "excuse": "Excuse a violation, or withdraw the excuse.",
+    "report": "Write a monthly report: state forms, badge list, national summary.",
     "dead": "List, show and retry dead letters: what could not be used.",
     "send": "Publish recordings over MQTT.",
     "simulate": "Write, or play live, the days of a simulated fleet.",
@@ -46,6 +47,7 @@ EXPECTED_ERRORS = frozenset(
         ("storage", "WrongLog"),
         ("storage", "ExcuseError"),
         ("storage", "LetterError"),
+        ("storage", "ReportError"),
         ("hanhtrinh", "DetectorError"),
         ("hanhtrinh", "PortTaken"),
     }

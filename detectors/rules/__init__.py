@@ -136,6 +136,24 @@ class SpeedClass:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportNumbers:
+    """What the monthly reports count by."""
+
+    __pydantic_config__ = _STRICT
+
+    source: str
+    badge_per_1000_km: float
+    """So many speeding violations per 1,000 km in a month, or more, cost a vehicle its badge."""
+    badge_least_km: float
+    """Below it the rate says nothing."""
+    stop_least_s: float
+    """A shorter stop is not counted."""
+
+    def __post_init__(self) -> None:
+        demand_sensible(self)
+
+
+@dataclass(frozen=True, slots=True)
 class RulePack:
     """One country's rules on fixes and speed; those on driving time are a `HoursPack`. Dated versions are in order."""
 
@@ -154,6 +172,8 @@ class RulePack:
     """Whether being over a class default is proof enough, as the state system takes it; else it is for review."""
     silence: tuple[SilenceRule, ...] = ()
     """None: nobody has a duty to transmit."""
+    reports: ReportNumbers | None = None
+    """None: no office reports by this pack."""
     detectors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Numbers of further detectors, by the detector's name."""
 

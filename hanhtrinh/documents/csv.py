@@ -1,0 +1,32 @@
+"""A report for other programs: plain values, times with their offset, UTF-8 with the mark spreadsheets look for."""
+
+from __future__ import annotations
+
+import csv
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from hanhtrinh.documents.words import is_known
+from storage.reports.table import Report
+
+
+def write_csv(report: Report, path: Path) -> None:
+    """The table alone, without totals and notes."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(f"{each.group}: {each.title}" if each.group else each.title for each in report.columns)
+        for row in zip(*(report.frame[each.key] for each in report.columns), strict=True):
+            writer.writerow(_plain(value) for value in row)
+
+
+def _plain(value: Any) -> Any:
+    if not is_known(value):
+        return ""
+    return (
+        value.isoformat(sep=" ")
+        if isinstance(value, datetime)
+        else value.isoformat()
+        if isinstance(value, date)
+        else value
+    )

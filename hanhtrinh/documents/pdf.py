@@ -1,0 +1,132 @@
+"""A report as a page to sign."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from reportlab.lib import colors
+from reportlab.lib.pagesizes import A3, A4, landscape
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfbase.pdfmetrics import getRegisteredFontNames, registerFont
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
+
+from hanhtrinh.documents.words import EMPTY, MOTTO, NOTES, NUMBER, SIGNATURES, TOTAL, headings, text_of
+from storage.reports.table import Column, Form, Report
+
+# The fonts of PDF itself have no Vietnamese letters.
+_FONT, _BOLD = "SourceSansPro-Regular", "SourceSansPro-Bold"
+_MARGIN = 12 * mm
+_SHARES: dict[Form, float] = {
+    "text": 2.2, "count": 1.0, "km": 1.2, "kmh": 1.1, "percent": 1.1, "rate": 1.1, "time": 1.9, "date": 1.5,
+    "duration": 1.4, "place": 2.2,
+}  # fmt: skip
+
+
+def write_pdf(report: Report, path: Path) -> None:
+    """The headings are repeated on every page."""
+    for name in (_FONT, _BOLD):
+        if name not in getRegisteredFontNames():
+            registerFont(TTFont(name, str(files("font_source_sans_pro") / "files" / f"{name}.ttf")))
+    page = landscape(A4 if len(report.columns) < 14 else A3)
+    document = SimpleDocTemplate(
+        str(path), pagesize=page, leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=_MARGIN, bottomMargin=14 * mm,
+        title=f"{report.name}: {report.title}", author="hanhtrinh", subject=report.period,
+    )  # fmt: skip
+    width = page[0] - 2 * _MARGIN
+
+    def foot(canvas: Canvas, _: Any) -> None:
+        canvas.setFont(_FONT, 8)
+        canvas.drawString(_MARGIN, 8 * mm, f"{report.name} - {report.period}")
+        canvas.drawRightString(page[0] - _MARGIN, 8 * mm, f"Trang {canvas.getPageNumber()}")
+
+    document.build([*_titles(report, width), _table(report, width), *_end(report, width)], foot, foot)
+
+
+def _style(size: float, *, bold: bool = False, centred: bool = False) -> ParagraphStyle:
+    font = _BOLD if bold else _FONT
+    return ParagraphStyle("", fontName=font, fontSize=size, leading=size * 1.25, alignment=1 if centred else 0)
+
+
+def _said(text: str, style: ParagraphStyle) -> Paragraph:
+    # Text, not markup: a vehicle may be called <b>.
+    return Paragraph(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"), style)
+
+
+def _titles(report: Report, width: float) -> list[Flowable]:
+    bold = _style(10, bold=True, centred=True)
+    head = Table([[_said(report.of, bold), [_said(line, bold) for line in MOTTO]]], colWidths=[width / 2, width / 2])
+    head.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP")]))
+    return [
+        head,
+        Spacer(1, 5 * mm),
+        _said(report.title.upper(), _style(14, bold=True, centred=True)),
+        _said(f"{report.period} ({report.name})", _style(10, centred=True)),
+        Spacer(1, 4 * mm),
+    ]
+
+
+def _table(report: Report, width: float) -> Flowable:
+    columns: tuple[Column, ...] = (NUMBER, *report.columns)
+    bold, cell = _style(7.5, bold=True, centred=True), _style(7.5)
+    upper: list[Any] = [""] * len(columns)
+    lower: list[Any] = [""] * len(columns)
+    spans: list[Any] = []
+    for heading in headings(columns):
+        for number in range(heading.first, heading.last + 1):
+            (upper if heading.title is None else lower)[number] = _said(columns[number].title, bold)
+            if heading.title is None:
+                spans.append(("SPAN", (number, 0), (number, 1)))
+        if heading.title is not None:
+            upper[heading.first] = _said(heading.title, bold)
+            spans.append(("SPAN", (heading.first, 0), (heading.last, 0)))
+    body = [
+        [str(number), *(_shown(value, column, cell) for value, column in zip(values, report.columns, strict=True))]
+        for number, values in enumerate(zip(*(report.frame[each.key] for each in report.columns), strict=True), 1)
+    ]
+    last: list[Any] = []
+    if report.totals and body:
+        line = [text_of(report.totals.get(column.key), column.form) for column in report.columns]
+        last = [["", _said(TOTAL, _style(7.5, bold=True)), *line[1:]]]
+        spans += [("FONTNAME", (0, -1), (-1, -1), _BOLD), ("BACKGROUND", (0, -1), (-1, -1), colors.whitesmoke)]
+    if not body:
+        body = [[_said(EMPTY, _style(9, centred=True)), *[""] * len(report.columns)]]
+        spans.append(("SPAN", (0, 2), (-1, 2)))
+    shares = [0.7, *(_SHARES[column.form] for column in report.columns)]
+    table = Table([upper, lower, *body, *last], colWidths=[width * each / sum(shares) for each in shares], repeatRows=2)
+    right = [
+        ("ALIGN", (number, 2), (number, -1), "RIGHT")
+        for number, column in enumerate(columns)
+        if column.form not in ("text", "place")
+    ]
+    table.setStyle(
+        TableStyle(
+            [
+                ("FONT", (0, 0), (-1, -1), _FONT, 7.5),
+                ("GRID", (0, 0), (-1, -1), 0.4, colors.grey),
+                ("BACKGROUND", (0, 0), (-1, 1), colors.HexColor("#DCE6F1")),
+                ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+                ("LEFTPADDING", (0, 0), (-1, -1), 2),
+                ("RIGHTPADDING", (0, 0), (-1, -1), 2),
+                *right,
+                *spans,
+            ]
+        )
+    )
+    return table
+
+
+def _shown(value: Any, column: Column, style: ParagraphStyle) -> Any:
+    shown = text_of(value, column.form)
+    return _said(shown, style) if column.form in ("text", "place") else shown
+
+
+def _end(report: Report, width: float) -> list[Flowable]:
+    small, bold = _style(8), _style(10, bold=True, centred=True)
+    signatures = Table([[_said(each, bold) for each in SIGNATURES]], colWidths=[width / 2, width / 2])
+    notes = [_said(NOTES, small), *(_said(f"- {note}", small) for note in report.notes)]
+    return [Spacer(1, 4 * mm), *notes, Spacer(1, 6 * mm), KeepTogether([signatures, Spacer(1, 22 * mm)])]

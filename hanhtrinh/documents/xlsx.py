@@ -1,0 +1,159 @@
+"""A report as a spreadsheet that prints on one page's width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xlsxwriter
+from xlsxwriter.format import Format
+from xlsxwriter.workbook import Workbook
+from xlsxwriter.worksheet import Worksheet
+
+from hanhtrinh.documents.words import EMPTY, MOTTO, NOTES, NUMBER, SIGNATURES, TOTAL, headings, is_known
+from storage.reports.table import Column, Form, Report
+
+_NUMBERS: Mapping[Form, str] = {
+    "count": "#,##0", "km": "#,##0.0", "kmh": "#,##0.0", "percent": "#,##0.00", "rate": "#,##0.00",
+    "time": "hh:mm:ss dd/mm/yyyy", "date": "dd/mm/yyyy", "duration": "[h]:mm:ss",
+}  # fmt: skip
+_WIDTHS: Mapping[Form, float] = {
+    "text": 17, "count": 10, "km": 11, "kmh": 10, "percent": 9, "rate": 10, "time": 19, "date": 11, "duration": 11,
+    "place": 20,
+}  # fmt: skip
+_FONT = {"font_name": "Times New Roman", "font_size": 11}
+_DAY_S = 86_400
+_HEAD = 5
+"""First row of the headings, counted from 0."""
+
+
+def write_xlsx(report: Report, path: Path) -> None:
+    """Values as numbers and dates, shown in the reader's own locale; the headings are repeated on every page."""
+    # Texts stay texts: a plate that begins with = is no formula.
+    options = {"strings_to_formulas": False, "strings_to_urls": False, "remove_timezone": True}
+    with xlsxwriter.Workbook(str(path), options) as book:
+        _Sheet(book, report).write()
+
+
+class _Sheet:
+    def __init__(self, book: Workbook, report: Report) -> None:
+        self._book = book
+        self._report = report
+        self._columns: Sequence[Column] = (NUMBER, *report.columns)
+        self._last = len(self._columns) - 1
+        self._sheet: Worksheet = book.add_worksheet(report.name)
+
+    def write(self) -> None:
+        self._page()
+        self._titles()
+        self._headings()
+        row = self._rows(_HEAD + 2)
+        row = self._totals(row)
+        self._foot(row + 1)
+
+    def _format(self, **options: Any) -> Format:
+        return self._book.add_format({**_FONT, "valign": "vcenter", **options})
+
+    def _over(self, row: int, first: int, last: int, text: str, style: Format) -> None:
+        """Write across cells of a row; one cell alone cannot be merged."""
+        if first < last:
+            self._sheet.merge_range(row, first, row, last, text, style)
+        else:
+            self._sheet.write_string(row, first, text, style)
+
+    def _page(self) -> None:
+        sheet, report = self._sheet, self._report
+        sheet.set_landscape()
+        sheet.set_paper(9 if self._last < 14 else 8)
+        sheet.set_margins(left=0.4, right=0.4, top=0.6, bottom=0.6)
+        sheet.fit_to_pages(1, 0)
+        sheet.repeat_rows(_HEAD, _HEAD + 1)
+        sheet.freeze_panes(_HEAD + 2, 2)
+        sheet.set_footer(f"&L{report.name} - {report.period}&RTrang &P/&N")
+        self._book.set_properties({"title": f"{report.name}: {report.title}", "subject": report.period})
+        for number, column in enumerate(self._columns):
+            longest = (
+                max((len(str(each)) for each in report.frame[column.key]), default=0)
+                if column.form == "text" and column.key
+                else 0
+            )
+            sheet.set_column(number, number, 6 if column is NUMBER else max(_WIDTHS[column.form], min(longest + 2, 34)))
+
+    def _titles(self) -> None:
+        middle = self._last // 2
+        bold = self._format(bold=True, align="center")
+        self._over(0, 0, middle, self._report.of, bold)
+        self._over(0, middle + 1, self._last, MOTTO[0], bold)
+        self._over(1, middle + 1, self._last, MOTTO[1], self._format(bold=True, align="center", underline=1))
+        title = self._format(bold=True, align="center", font_size=14)
+        self._over(3, 0, self._last, self._report.title.upper(), title)
+        under = f"{self._report.period} ({self._report.name})"
+        self._over(4, 0, self._last, under, self._format(italic=True, align="center"))
+
+    def _headings(self) -> None:
+        sheet = self._sheet
+        head = self._format(bold=True, align="center", border=1, text_wrap=True, bg_color="#DCE6F1")
+        sheet.set_row(_HEAD, 22)
+        sheet.set_row(_HEAD + 1, 46)
+        for heading in headings(self._columns):
+            for number in range(heading.first, heading.last + 1):
+                if heading.title is None:
+                    sheet.merge_range(_HEAD, number, _HEAD + 1, number, self._columns[number].title, head)
+                else:
+                    sheet.write(_HEAD + 1, number, self._columns[number].title, head)
+            if heading.title is not None:
+                self._over(_HEAD, heading.first, heading.last, heading.title, head)
+
+    def _rows(self, row: int) -> int:
+        frame, sheet = self._report.frame, self._sheet
+        if frame.empty:
+            empty = self._format(italic=True, align="center", border=1)
+            self._over(row, 0, self._last, EMPTY, empty)
+            return row + 1
+        formats = [self._cell_format(column) for column in self._columns]
+        for number, values in enumerate(zip(*(frame[each.key] for each in self._report.columns), strict=True), 1):
+            sheet.write_number(row, 0, number, formats[0])
+            for place, value in enumerate(values, 1):
+                self._write(row, place, value, self._columns[place].form, formats[place])
+            row += 1
+        return row
+
+    def _totals(self, row: int) -> int:
+        totals = self._report.totals
+        if not totals or self._report.frame.empty:
+            return row
+        formats = [self._cell_format(column, bold=True, bg_color="#F2F2F2") for column in self._columns]
+        for place, column in enumerate(self._columns):
+            self._write(row, place, totals.get(column.key) if column.key else None, column.form, formats[place])
+        self._sheet.write_string(row, 1, TOTAL, formats[1])
+        return row + 1
+
+    def _foot(self, row: int) -> None:
+        sheet, middle = self._sheet, self._last // 2
+        small = self._format(italic=True, font_size=10)
+        sheet.write_string(row, 1, NOTES, small)
+        for number, note in enumerate(self._report.notes, 1):
+            sheet.write_string(row + number, 1, f"- {note}", small)
+        row += len(self._report.notes) + 2
+        bold = self._format(bold=True, align="center")
+        self._over(row, 0, middle, SIGNATURES[0], bold)
+        self._over(row, middle + 1, self._last, SIGNATURES[1], bold)
+
+    def _cell_format(self, column: Column, **options: Any) -> Format:
+        number = {"num_format": _NUMBERS[column.form]} if column.form in _NUMBERS else {}
+        align: dict[str, Any] = {"indent": 1} if column.form in ("text", "place") else {"align": "center"}
+        if column.form in ("count", "km", "kmh", "percent", "rate", "duration"):
+            align = {"align": "right", "indent": 1}
+        return self._format(border=1, **number, **align, **options)
+
+    def _write(self, row: int, place: int, value: Any, form: Form, style: Format) -> None:
+        sheet = self._sheet
+        if not is_known(value):
+            sheet.write_blank(row, place, None, style)
+        elif form in ("text", "place"):
+            sheet.write_string(row, place, str(value), style)
+        elif form in ("time", "date"):
+            sheet.write_datetime(row, place, value, style)
+        else:
+            sheet.write_number(row, place, float(value) / _DAY_S if form == "duration" else float(value), style)

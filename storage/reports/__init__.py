@@ -1,0 +1,1 @@
+"""The reports that transport offices owe the state, computed from the tables."""

@@ -1,0 +1,98 @@
+"""Where vehicles were and stood: the journey, speed and stop reports of QCVN 31:2014."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from detectors.rules import ReportNumbers
+from storage.connect import Connection
+from storage.reports.figures import KINDS, frame_of, gather
+from storage.reports.notes import notes
+from storage.reports.scope import ZONE, Scope
+from storage.reports.speeding import NO_PLACES, of, places, with_drivers
+from storage.reports.table import Column, Report
+
+_FIXES = """
+    SELECT time, lat AS start_lat, lon AS start_lon, speed_kmh FROM fixes
+    WHERE vehicle_id = %(vehicle_id)s AND time >= %(begins_at)s AND time < %(ends_at)s AND flags = 0 ORDER BY time
+"""
+
+# The place is that of the newest trusted fix when the vehicle came to stand.
+_STOPS = """
+    SELECT p.vehicle_id, p.driver_id, p.time, least(p.ends_at, %(ends_at)s) AS ends_at, f.lat AS start_lat,
+        f.lon AS start_lon
+    FROM (
+        SELECT vehicle_id, driver_id, time, activity,
+            lead(time, 1, %(ends_at)s) OVER (PARTITION BY vehicle_id ORDER BY time) AS ends_at
+        FROM activity_changes WHERE vehicle_id = ANY(%(vehicles)s) AND time >= %(begins_at)s AND time < %(ends_at)s
+    ) AS p
+    CROSS JOIN LATERAL (SELECT lat, lon FROM fixes WHERE vehicle_id = p.vehicle_id AND time <= p.time AND flags = 0
+        ORDER BY time DESC LIMIT 1) AS f
+    WHERE p.activity = 'stopped' AND p.ends_at - p.time >= make_interval(secs => %(least_s)s)
+    ORDER BY p.vehicle_id, p.time
+"""
+
+
+async def journey(connection: Connection, scope: Scope, numbers: ReportNumbers) -> Report:
+    """QCVN 31: every trusted fix of a vehicle."""
+    frame = await _fixes(connection, scope)
+    frame["place"] = places(frame, "start")
+    columns = (Column("time", "Thời điểm", "time"), Column("place", "Tọa độ", "place"), Column("note", "Ghi chú"))
+    return Report(
+        "journey", "Báo cáo hành trình xe chạy", scope.period, of(scope), columns, frame.assign(note=""),
+        notes=notes(scope, numbers, NO_PLACES),
+    )  # fmt: skip
+
+
+async def speeds(connection: Connection, scope: Scope, numbers: ReportNumbers) -> Report:
+    """QCVN 31: the speeds that a vehicle sent, a line per minute."""
+    fixes = (await _fixes(connection, scope)).dropna(subset=["speed_kmh"])
+    minutes = fixes.groupby(fixes["time"].dt.floor("min"))["speed_kmh"]
+    told = minutes.apply(lambda each: ", ".join(f"{speed:g}" for speed in each))
+    frame = told.rename("speeds").rename_axis("time").reset_index().assign(note="")
+    columns = (Column("time", "Thời điểm", "time"), Column("speeds", "Các tốc độ (km/h)"), Column("note", "Ghi chú"))
+    return Report(
+        "speed", "Báo cáo tốc độ của xe", scope.period, of(scope), columns, frame,
+        notes=notes(scope, numbers, "Các tốc độ mà thiết bị đã gửi trong phút đó, theo thứ tự thời gian."),
+    )  # fmt: skip
+
+
+async def stops(connection: Connection, scope: Scope, numbers: ReportNumbers) -> Report:
+    """QCVN 31: every stop that is long enough."""
+    figures = await gather(connection, scope, [])
+    parameters = {
+        "vehicles": figures.vehicles["vehicle_id"].tolist(), "begins_at": scope.begins_at, "ends_at": scope.ends_at,
+        "least_s": numbers.stop_least_s,
+    }  # fmt: skip
+    found = _local(await frame_of(connection, _STOPS, parameters), "time", "ends_at")
+    frame = (await with_drivers(connection, found)).assign(
+        place=places(found, "start"),
+        minutes=(found["ends_at"] - found["time"]).dt.total_seconds() / 60,
+        business=found["vehicle_id"].map(figures.vehicles.set_index("vehicle_id")["kind"].map(KINDS)),
+        note="",
+    )
+    columns = (
+        Column("vehicle_id", "Biển số xe"),
+        Column("driver", "Họ tên lái xe"),
+        Column("driver_id", "Số giấy phép lái xe"),
+        Column("business", "Loại hình hoạt động"),
+        Column("time", "Thời điểm dừng đỗ", "time"),
+        Column("minutes", "Thời gian dừng đỗ (phút)", "rate"),
+        Column("place", "Tọa độ", "place"),
+        Column("note", "Ghi chú"),
+    )
+    return Report(
+        "stops", "Báo cáo dừng đỗ", scope.period, of(scope), columns, frame, {"minutes": frame["minutes"].sum()},
+        notes(scope, numbers, f"Dừng đỗ: xe đứng yên từ {numbers.stop_least_s / 60:g} phút.", NO_PLACES),
+    )  # fmt: skip
+
+
+async def _fixes(connection: Connection, scope: Scope) -> pd.DataFrame:
+    parameters = {"vehicle_id": scope.vehicle_id, "begins_at": scope.begins_at, "ends_at": scope.ends_at}
+    return _local(await frame_of(connection, _FIXES, parameters), "time")
+
+
+def _local(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
+    for name in names:
+        frame[name] = pd.to_datetime(frame[name], utc=True).dt.tz_convert(ZONE)
+    return frame

@@ -1,0 +1,355 @@
+"""The monthly reports: their figures are those of the raw rows, and the files say the same in every form."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter, defaultdict
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import openpyxl
+import pandas as pd
+import pypdfium2
+import pytest
+from typer.testing import CliRunner
+
+from detectors.geo import distance_mm
+from hanhtrinh.cli import app
+from hanhtrinh.documents import WRITERS
+from hanhtrinh.rule_packs import load_pack
+from ingest.raw import RawMessage
+from ingest.simulator import Fleet, message_of
+from storage.reports.catalogue import KINDS
+from storage.reports.figures import BANDS
+from storage.reports.fleet import transmission
+from storage.reports.scope import ReportError, Scope
+from storage.reports.table import Column, Report
+from storage.sums import Sums
+from tests.doc_pages import REPOSITORY, table
+from tests.outbox_rows import add_alert
+from tests.running_worker import RigMaker, WorkerRig, make_rig
+
+__all__ = ["make_rig"]
+
+ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
+NUMBERS = load_pack().pack.reports
+assert NUMBERS is not None
+OCTOBER = Scope.of_month("2026-10")
+
+
+@pytest.fixture
+async def month(make_rig: RigMaker) -> WorkerRig:
+    """A fleet through the worker, from the last evening of September to noon of 2 October; sums up to date."""
+    begin = datetime(2026, 9, 30, 18, tzinfo=ZONE)
+    fleet = Fleet(5, 10, begin, timedelta(hours=42), 30)
+    rig = await make_rig(fleet.roster)
+    sent = [(message_of(each), each.send_at_us) for each in fleet.deliveries()]
+    await rig.append(RawMessage(message.topic, message.payload, at_us) for message, at_us in sent)
+    await rig.work_off()
+    await Sums(rig.connection).bring_up_to_date()
+    return rig
+
+
+async def report(rig: WorkerRig, name: str, scope: Scope = OCTOBER) -> Report:
+    assert NUMBERS is not None
+    return await KINDS[name].make(rig.connection, scope, NUMBERS)
+
+
+def lines(made: Report, key: str = "vehicle_id") -> dict[str, dict[str, Any]]:
+    return {str(row[key]): {str(name): value for name, value in row.items()} for row in made.frame.to_dict("records")}
+
+
+class Raw:
+    """The month counted again from single rows, by other means than the reports'."""
+
+    def __init__(self) -> None:
+        self.mm: Counter[str] = Counter()
+        self.driver_mm: Counter[str] = Counter()
+        self.bands: dict[str, Counter[str]] = defaultdict(Counter)
+        self.over_mm: dict[str, Counter[str]] = defaultdict(Counter)
+        self.over_us: Counter[str] = Counter()
+        self.hours: dict[str, Counter[str]] = defaultdict(Counter)
+        self.hours_days: dict[str, set[date]] = defaultdict(set)
+        self.days: dict[str, set[date]] = defaultdict(set)
+        self.sent_days: dict[str, set[date]] = defaultdict(set)
+
+
+async def counted(rig: WorkerRig) -> Raw:
+    raw = Raw()
+    before: dict[str, tuple[float, float]] = {}
+    for vehicle, time, lat, lon, flags, driver in await rig.rows(
+        "SELECT vehicle_id, time, lat, lon, flags, driver_id FROM fixes ORDER BY vehicle_id, time"
+    ):
+        local = time.astimezone(ZONE)
+        if local.month == 10:
+            raw.sent_days[vehicle].add(local.date())
+        if flags == 0:
+            if vehicle in before and local.month == 10:
+                (mm,) = distance_mm(*(pd.Series([each]).to_numpy() for each in (*before[vehicle], lat, lon))).tolist()
+                raw.mm[vehicle] += mm
+                if driver is not None:
+                    raw.driver_mm[driver] += mm
+                if mm:
+                    raw.days[vehicle].add(local.date())
+            before[vehicle] = lat, lon
+    for vehicle, kind, band, metres, seconds, started in await rig.rows(
+        "SELECT vehicle_id, kind, report_band, distance_m, duration_s, started_at FROM violations"
+        " WHERE status <> 'withdrawn' AND excused_at IS NULL"
+    ):
+        local = started.astimezone(ZONE)
+        if local.month != 10:
+            continue
+        if kind == "speeding":
+            raw.bands[vehicle][band] += 1
+            raw.over_mm[vehicle][band] += round(metres * 1000)
+            raw.over_us[vehicle] += round(seconds * 1e6)
+        else:
+            raw.hours[vehicle][kind] += 1
+            if kind in ("continuous_driving", "daily_driving"):
+                raw.hours_days[vehicle].add(local.date())
+    return raw
+
+
+async def test_every_figure_by_vehicle_is_that_of_the_raw_rows(month: WorkerRig) -> None:
+    raw = await counted(month)
+    assert sum(sum(each.values()) for each in raw.bands.values()) > 5
+    assert sum(each["continuous_driving"] for each in raw.hours.values()) > 0
+    by_operator, statistics, summary = [lines(await report(month, name)) for name in ("PL05", "PL08", "vehicles")]
+    assert set(by_operator) == set(statistics) == set(summary) == set(raw.mm)
+    for vehicle, row in by_operator.items():
+        other, km = statistics[vehicle], raw.mm[vehicle] / 1e6
+        total = sum(raw.bands[vehicle].values())
+        assert [row[band] for band in BANDS] == [raw.bands[vehicle][band] for band in BANDS]
+        assert (row["total"], row["km"], row["over_km"]) == (total, km, sum(raw.over_mm[vehicle].values()) / 1e6)
+        assert row["km_percent"] == pytest.approx(sum(raw.over_mm[vehicle].values()) / raw.mm[vehicle] * 100)
+        assert row["over_continuous"] == raw.hours[vehicle]["continuous_driving"]
+        assert row["over_day"] == raw.hours[vehicle]["daily_driving"]
+        assert row["days_percent"] == pytest.approx(len(raw.hours_days[vehicle]) / len(raw.days[vehicle]) * 100)
+        assert (pd.isna(row["rate"]) and km < 100) or row["rate"] == pytest.approx(total / km * 1000)
+        assert (other["over_s"], other["km"]) == (raw.over_us[vehicle] / 1e6, km)
+        for band in BANDS:
+            share = raw.over_mm[vehicle][band] / raw.mm[vehicle] * 100
+            assert summary[vehicle][f"{band} percent"] == pytest.approx(share)
+
+
+async def test_totals_are_the_sums_of_the_lines_and_the_national_summary_is_theirs(month: WorkerRig) -> None:
+    made, whole = await report(month, "PL05"), await report(month, "national")
+    for key in (*BANDS, "total", "over_continuous", "over_day"):
+        assert made.totals[key] == made.frame[key].sum() == whole.totals[key] == whole.frame[key].sum()
+    assert made.totals["km"] == pytest.approx(whole.totals["km"])
+    assert whole.totals["sending"] == len(set(made.frame[made.frame["registered"]]["vehicle_id"]))
+    september = await report(month, "national", Scope.of_month("2026-09"))
+    assert whole.totals["rate_before"] == september.totals["rate"]
+
+
+async def test_every_figure_by_driver_is_that_of_the_raw_rows(month: WorkerRig) -> None:
+    raw = await counted(month)
+    found = lines(await report(month, "drivers"), "driver_id")
+    assert {driver: row["distance_mm"] for driver, row in found.items()} == dict(raw.driver_mm)
+    assert all(row["driver"] for row in found.values())
+    drives = await month.rows(
+        "SELECT driver_id, count(*) FROM violations WHERE kind = 'continuous_driving' AND status <> 'withdrawn'"
+        " AND started_at >= '2026-10-01T00:00+07' GROUP BY driver_id"
+    )
+    assert {driver: row["over_continuous"] for driver, row in found.items() if row["over_continuous"]} == dict(drives)
+
+
+async def test_details_list_every_violation_once(month: WorkerRig) -> None:
+    for name, kind in (
+        ("PL14", "speeding"),
+        ("overspeed", "speeding"),
+        ("PL16", "continuous_driving"),
+        ("PL17", "daily_driving"),
+    ):
+        expected = await month.rows(
+            "SELECT violation_id FROM violations WHERE kind = %s AND status <> 'withdrawn'"
+            " AND started_at >= '2026-10-01T00:00+07' AND started_at < '2026-11-01T00:00+07'", kind,
+        )  # fmt: skip
+        made = await report(month, name)
+        assert sorted(made.frame["violation_id"]) == sorted(each for (each,) in expected), name
+
+
+async def test_a_drive_is_told_from_its_beginning_with_its_kilometres(month: WorkerRig) -> None:
+    made = await report(month, "PL16")
+    assert len(made.frame) > 0
+    for row in made.frame.to_dict("records"):
+        mm = await month.one(
+            "SELECT sum(leg_mm)::int8 FROM fixes WHERE driver_id = %s AND time > %s AND time <= %s",
+            row["driver_id"], row["counted_from"], row["ended_at"],
+        )  # fmt: skip
+        assert row["km"] == mm / 1e6
+        assert row["ended_at"] - row["counted_from"] >= timedelta(seconds=row["actual_s"])
+        assert row["start"]
+        assert row["end"]
+
+
+async def test_days_without_data_are_counted_to_the_day_that_has_begun(month: WorkerRig) -> None:
+    assert NUMBERS is not None
+    raw = await counted(month)
+    for today, days in ((date(2026, 10, 2), 2), (date(2026, 12, 1), 31)):
+        made = await transmission(month.connection, OCTOBER, NUMBERS, today)
+        found = lines(made)
+        assert {vehicle: row["silent_days"] for vehicle, row in found.items()} == {
+            vehicle: days - len(raw.sent_days[vehicle]) for vehicle in found
+        }
+        assert len(found) == await month.one("SELECT count(*) FROM vehicles")
+
+
+async def test_stops_last_at_least_as_long_as_the_number_says(month: WorkerRig) -> None:
+    assert NUMBERS is not None
+    made, summary = await report(month, "stops"), lines(await report(month, "vehicles"))
+    assert len(made.frame) > 0
+    assert (made.frame["minutes"] * 60 >= NUMBERS.stop_least_s).all()
+    assert dict(Counter(made.frame["vehicle_id"])) == {
+        vehicle: row["stops"] for vehicle, row in summary.items() if row["stops"]
+    }
+
+
+async def test_a_scope_shows_its_vehicles_only(month: WorkerRig) -> None:
+    everything = await report(month, "PL05")
+    ((operator_id, province),) = await month.rows("SELECT operator_id, province FROM operators ORDER BY 1 LIMIT 1")
+    ours = {
+        vehicle
+        for (vehicle,) in await month.rows("SELECT vehicle_id FROM vehicles WHERE operator_id = %s", operator_id)
+    }
+    by_operator = await report(month, "PL05", Scope.of_month("2026-10", operator_id=operator_id))
+    assert set(by_operator.frame["vehicle_id"]) == ours < set(everything.frame["vehicle_id"])
+    by_province = await report(month, "PL05", Scope.of_month("2026-10", province=province))
+    assert ours <= set(by_province.frame["vehicle_id"])
+    with pytest.raises(ReportError, match="'nobody' is not in the registry"):
+        await report(month, "PL05", Scope.of_month("2026-10", operator_id="nobody"))
+
+
+async def test_an_excused_violation_is_not_counted_and_one_for_review_only_where_asked(month: WorkerRig) -> None:
+    before = await report(month, "PL05")
+    assert isinstance(before.totals["total"], int)
+    (violation_id,) = (
+        await month.rows(
+            "SELECT violation_id FROM violations WHERE kind = 'speeding' AND status <> 'withdrawn'"
+            " AND started_at >= '2026-10-01T00:00+07' LIMIT 1"
+        )
+    )[0]
+    await month.rows(
+        "UPDATE violations SET excused_at = now(), excused_by = 'x', excused_why = 'y' WHERE violation_id = %s"
+        " RETURNING 1", violation_id,
+    )  # fmt: skip
+    assert (await report(month, "PL05")).totals["total"] == before.totals["total"] - 1
+    reviewed = await month.one(
+        "SELECT count(*) FROM violations WHERE kind = 'speeding' AND status <> 'withdrawn' AND grade = 'review'"
+        " AND started_at >= '2026-10-01T00:00+07' AND excused_at IS NULL"
+    )
+    sure = await report(month, "PL05", Scope.of_month("2026-10", confirmed_only=True))
+    assert sure.totals["total"] == before.totals["total"] - 1 - reviewed
+
+
+async def test_twenty_over_is_in_one_band_for_the_report_and_in_another_for_the_fine(make_rig: RigMaker) -> None:
+    rig = await make_rig()
+    await add_alert(rig.connection, "v1")
+    await rig.rows("UPDATE violations SET report_band = '20-35', fine_band = '10-20', excess_kmh = 20 RETURNING 1")
+    await rig.rows("INSERT INTO vehicles (vehicle_id) VALUES ('29B-12345') RETURNING 1")
+    (row,) = (await report(rig, "PL14")).frame.to_dict("records")
+    assert (row["report_band"], row["fine_band"]) == ("20-35", "10-20")
+    assert lines(await report(rig, "PL08"))["29B-12345"]["20-35"] == 1
+
+
+async def test_a_month_without_anything_is_an_empty_report_in_every_form(make_rig: RigMaker, tmp_path: Path) -> None:
+    rig = await make_rig()
+    for name, kind in KINDS.items():
+        made = await kind.make(rig.connection, Scope.of_month("2026-10", vehicle_id="X"), load_numbers())
+        assert made.frame.empty
+        for ending, write in WRITERS.items():
+            write(made, tmp_path / f"{name}{ending}")
+            assert (tmp_path / f"{name}{ending}").stat().st_size > 0
+
+
+def load_numbers() -> Any:
+    return load_pack().pack.reports
+
+
+async def test_spreadsheet_csv_and_page_say_what_the_table_says(month: WorkerRig, tmp_path: Path) -> None:
+    made = await report(month, "PL14")
+    for ending, write in WRITERS.items():
+        write(made, tmp_path / f"r{ending}")
+    sheet = openpyxl.load_workbook(tmp_path / "r.xlsx").active
+    assert sheet is not None
+    assert sheet["A4"].value == "CHI TIẾT VI PHẠM TỐC ĐỘ"
+    table = [[cell.value for cell in row] for row in sheet.iter_rows(min_row=8, max_row=7 + len(made.frame))]
+    keys = [column.key for column in made.columns]
+    assert [row[0] for row in table] == list(range(1, len(made.frame) + 1))
+    for row, expected in zip(table, made.frame.to_dict("records"), strict=True):
+        shown = dict(zip(keys, row[1:], strict=True))
+        assert shown["vehicle_id"] == expected["vehicle_id"]
+        assert shown["km"] == pytest.approx(expected["km"])
+        assert abs(shown["started_at"] - expected["started_at"].tz_localize(None)) < timedelta(milliseconds=2)
+        assert shown["start"] == expected["start"]
+    with (tmp_path / "r.csv").open(encoding="utf-8-sig", newline="") as file:
+        header, *rows = list(csv.reader(file))
+    assert header[0] == "Biển số xe"
+    assert [row[0] for row in rows] == list(made.frame["vehicle_id"])
+    assert datetime.fromisoformat(rows[0][2]) == made.frame["started_at"].iloc[0]
+    page = pypdfium2.PdfDocument(tmp_path / "r.pdf")[0].get_textpage().get_text_range()
+    assert "CHI TIẾT VI PHẠM TỐC ĐỘ" in page
+    assert str(made.frame["vehicle_id"].iloc[0]) in page
+
+
+def test_a_plate_is_never_a_formula_or_markup(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"vehicle_id": ["=1+1", "<b>x</b>", "http://x"], "n": [1, 2, float("nan")]})
+    made = Report("t", "T", "p", "o", (Column("vehicle_id", "Xe"), Column("n", "N", "count")), frame, {"n": 3})
+    for ending, write in WRITERS.items():
+        write(made, tmp_path / f"r{ending}")
+    sheet = openpyxl.load_workbook(tmp_path / "r.xlsx").active
+    assert sheet is not None
+    assert [sheet.cell(row, 2).data_type for row in (8, 9, 10)] == ["s", "s", "s"]
+    assert [sheet.cell(row, 2).value for row in (8, 9, 10)] == ["=1+1", "<b>x</b>", "http://x"]
+    assert sheet.cell(10, 3).value is None
+    assert "<b>x</b>" in pypdfium2.PdfDocument(tmp_path / "r.pdf")[0].get_textpage().get_text_range()
+
+
+async def test_the_command_writes_the_file_and_tells_the_rows(
+    month: WorkerRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HANHTRINH_DATABASE_URL", month.url)
+    out = tmp_path / "PL05.xlsx"
+    result = await _invoke("PL05", "--month", "2026-10", "-o", str(out), "--json")
+    told = json.loads(result)
+    assert told == {
+        "report": "PL05",
+        "month": "2026-10",
+        "rows": len((await report(month, "PL05")).frame),
+        "file": str(out),
+    }
+    assert out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("PL99", "--month", "2026-10", "-o", "x.xlsx"), "no report 'PL99': there are PL05, PL08"),
+        (("PL05", "--month", "2026-13", "-o", "x.xlsx"), "--month '2026-13': expected a year and a month"),
+        (("PL05", "--month", "2026-10", "-o", "x.docx"), "expected a file that ends in .xlsx, .csv, .pdf"),
+        (("journey", "--month", "2026-10", "-o", "x.xlsx"), "report journey is about one vehicle"),
+    ],
+)
+def test_a_wrong_use_is_one_line(arguments: tuple[str, ...], said: str) -> None:
+    result = CliRunner().invoke(app, ["report", *arguments])
+    assert isinstance(result.exception, ReportError)
+    assert said in str(result.exception)
+
+
+async def _invoke(*arguments: str) -> str:
+    import asyncio
+
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["report", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_documented_reports_are_those_there_are() -> None:
+    documented = {
+        row[0].strip("`"): row[1]
+        for row in table((REPOSITORY / "docs" / "reports.md").read_text("utf-8"), "Which there are")
+    }
+    assert documented == {name: kind.summary for name, kind in KINDS.items()}
