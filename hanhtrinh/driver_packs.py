@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from detectors.hours import HoursRules
 from hanhtrinh.rule_packs import RulePackError, load_hours
@@ -13,8 +14,10 @@ log = logging.getLogger(__name__)
 class DriverPacks:
     """The rules of the pack that the registry names for a driver; else the configured ones, with their overrides."""
 
-    def __init__(self, configured: HoursRules) -> None:
+    def __init__(self, configured: HoursRules, adapt: Callable[[HoursRules], HoursRules] = lambda rules: rules) -> None:
+        """`adapt` changes the rules of the packs that are named as those configured were changed."""
         self.configured = configured
+        self._adapt = adapt
         self._loaded = {configured.pack: configured}
         self._refused: set[str] = set()
 
@@ -23,7 +26,7 @@ class DriverPacks:
         if pack is None:
             return self.configured
         if pack not in self._loaded:
-            self._loaded[pack] = load_hours(pack).rules
+            self._loaded[pack] = self._adapt(load_hours(pack).rules)
         return self._loaded[pack]
 
     def named_or_configured(self, pack: str | None) -> HoursRules:

@@ -158,6 +158,16 @@ class FixStore:
         )
         return [StoredFix(Fix(*row[:13]), *row[13:]) for row in await cursor.fetchall()]
 
+    async def between(self, vehicle_id: str, from_us: int, before_us: int) -> list[StoredFix]:
+        """The fixes of a vehicle from a time on and before another, in time order."""
+        cursor = await self._connection.execute(
+            f"SELECT {_FIX_FIELDS}, {_JUDGED} FROM fixes f WHERE f.vehicle_id = %s"
+            " AND f.time >= timestamptz 'epoch' + %s * interval '1 microsecond'"
+            " AND f.time < timestamptz 'epoch' + %s * interval '1 microsecond' ORDER BY f.time",
+            (vehicle_id, from_us, before_us),
+        )
+        return [StoredFix(Fix(*row[:13]), *row[13:]) for row in await cursor.fetchall()]
+
     async def since(self, anchors: Sequence[tuple[str, int]]) -> list[StoredFix]:
         """All fixes of each vehicle from its anchor (microseconds) on, by vehicle in the order given, then time."""
         cursor = await self._connection.execute(

@@ -71,6 +71,20 @@ class MarkStore:
         await self._stop_workers()
         await self._connection.execute(_MARK_WHERE_LAST_DRIVEN, (list(driver_ids),))
 
+    async def ask(self, log_id: str, marks: Sequence[Mark]) -> None:
+        """Widen the marks of these vehicles, for whoever does not hold their partitions."""
+        await self._stop_workers()
+        await self.save(log_id, marks)
+
+    async def left(self, vehicle_ids: Sequence[str], reason: str) -> list[tuple[str, Mark]]:
+        """The marks of these vehicles that still wait for this reason, each with its log."""
+        cursor = await self._connection.execute(
+            f"SELECT log_id, {_COLUMNS} FROM rejudge_marks WHERE vehicle_id = ANY(%s) AND %s = ANY(reasons)"
+            " ORDER BY log_id, partition, vehicle_id",
+            (list(vehicle_ids), reason),
+        )
+        return [(row[0], _mark(row[1:])) for row in await cursor.fetchall()]
+
     async def _stop_workers(self) -> None:
         await self._connection.execute("SELECT FROM log_positions ORDER BY log_id, partition FOR SHARE")
 
@@ -100,12 +114,16 @@ class MarkStore:
         await self._connection.execute("DELETE FROM rejudge_marks WHERE vehicle_id = %s", (vehicle_id,))
 
     async def _read(self, where: str, arguments: tuple[Any, ...]) -> list[Mark]:
-        cursor = await self._connection.execute(
-            f"SELECT vehicle_id, partition, {_TIME_US.format('from_time')}, {_TIME_US.format('to_time')}, late_fixes,"
-            f" reasons FROM rejudge_marks WHERE {where}",
-            arguments,
-        )
-        return [Mark(*row)._replace(reasons=tuple(row[5])) for row in await cursor.fetchall()]
+        cursor = await self._connection.execute(f"SELECT {_COLUMNS} FROM rejudge_marks WHERE {where}", arguments)
+        return [_mark(row) for row in await cursor.fetchall()]
+
+
+def _mark(row: tuple[Any, ...]) -> Mark:
+    vehicle_id, partition, from_us, to_us, late_fixes, reasons = row
+    return Mark(vehicle_id, partition, from_us, to_us, late_fixes, tuple(reasons))
+
+
+_COLUMNS = f"vehicle_id, partition, {_TIME_US.format('from_time')}, {_TIME_US.format('to_time')}, late_fixes, reasons"
 
 
 _WIDEN = """

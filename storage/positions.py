@@ -124,6 +124,34 @@ class Positions:
             (event_us, self.log_id, list(partitions)),
         )
 
+    async def own(self, connection: Connection, partitions: Sequence[int]) -> None:
+        """Show for as long as the connection lives, or until it owns others, that somebody reads these partitions.
+
+        Not the fence: many may own a partition at once. It keeps `take` from it.
+        """
+        await connection.execute("SELECT pg_advisory_unlock_all()")
+        await connection.execute(
+            "SELECT pg_advisory_lock_shared(hashtext(%s), n) FROM unnest(%s::int[]) AS n",
+            (self.log_id, sorted(partitions)),
+        )
+
+    async def take(self, connection: Connection, partition: int) -> bool:
+        """Take a partition that nobody reads; whoever begins to read it waits until it is `left`."""
+        row = await (
+            await connection.execute("SELECT pg_try_advisory_lock(hashtext(%s), %s)", (self.log_id, partition))
+        ).fetchone()
+        return row is not None and bool(row[0])
+
+    async def leave(self, connection: Connection, partition: int) -> None:
+        """Let go of a partition that was taken."""
+        await connection.execute("SELECT pg_advisory_unlock(hashtext(%s), %s)", (self.log_id, partition))
+
+    async def hold_as_it_is(self, connection: Connection, partition: int) -> None:
+        """Lock a partition for the caller's transaction, wherever it stands."""
+        await connection.execute(
+            "SELECT FROM log_positions WHERE log_id = %s AND partition = %s FOR UPDATE", (self.log_id, partition)
+        )
+
     async def hold(self, connection: Connection, expected: dict[int, int]) -> None:
         """Lock the partitions for the caller's transaction. Fenced when any does not stand where expected."""
         cursor = await connection.execute(

@@ -100,8 +100,11 @@ def adapted(value: Any) -> Any:
     return Jsonb(value) if isinstance(value, dict) else value
 
 
+def plain(row: Row) -> dict[str, Any]:
+    """With times as text."""
+    return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in row.items()}
+
+
 def history(row: Row | None) -> Jsonb | None:
     """As a revision keeps it."""
-    if row is None:
-        return None
-    return Jsonb({name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in row.items()})
+    return None if row is None else Jsonb(plain(row))

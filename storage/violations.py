@@ -40,6 +40,14 @@ class Stretch(NamedTuple):
     before_us: int | None
 
 
+class Change(NamedTuple):
+    """A step in the history of a violation: what it was, and what it is now."""
+
+    change: str
+    before: Row | None
+    after: Row | None
+
+
 class StageCount(NamedTuple):
     """An alert written: for the metrics."""
 
@@ -50,8 +58,10 @@ class StageCount(NamedTuple):
 class ViolationStore:
     """Writes violations inside the caller's transaction. Writing the same again changes nothing."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, noted: Callable[[Change], None] | None = None) -> None:
+        """`noted` is told of every revision as it is written."""
         self._connection = connection
+        self._noted = noted
 
     async def record(
         self, violations: Sequence[Violation], received_us: Callable[[Violation], int], why: str
@@ -245,6 +255,8 @@ class ViolationStore:
 
     async def _revise(self, row: Row, change: str, why: str, before: Row | None) -> None:
         after = None if change == "withdrawn" else row
+        if self._noted is not None:
+            self._noted(Change(change, before, after))
         await self._connection.execute(
             "INSERT INTO violation_revisions (violation_id, revision, change, why, before, after)"
             " SELECT %s, coalesce(max(revision), 0) + 1, %s, %s, %s, %s"

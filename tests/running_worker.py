@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, Protocol
 
 import pytest
@@ -65,6 +66,13 @@ class WorkerRig:
             await writer.append_many([(formats.device_id(each.topic) or each.topic, each) for each in messages])
         finally:
             await writer.close()
+
+    async def imports(self, text: str) -> None:
+        """Import a CSV file with this text into the registry."""
+        with NamedTemporaryFile("w", suffix=".csv", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            assert not (await import_file(self.connection, Path(file.name))).bad_rows
 
     @asynccontextmanager
     async def worker(self, *, only: Sequence[int] | None = None, **settings: Any) -> AsyncIterator[asyncio.Task[None]]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from detectors.activity import Activity
 from detectors.checks import ALONE, NEVER
-from detectors.columns import Names, columns_of
+from detectors.columns import Bool, Columns, Names, columns_of
 from detectors.detector import Factory
 from detectors.fix import from_us
 from detectors.hours import Line
@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 _PART_US = 24 * 3_600_000_000
 """Judged in one transaction, and on to the next settled fix: what the partition is held for is bounded."""
 
+_LOOK_BACK_US = tuple(hours * 3_600_000_000 for hours in (1, 6, 24, 72))
+
 _FIRST_READ = 2_000
 """Fixes read at first; a stretch that finds no settled end among them is read ten times as long."""
 
@@ -52,11 +54,13 @@ class _Judged:
     """A stretch judged again. `end_row` is the settled fix that ends it; None when it reaches the newest fix."""
 
     stored: list[StoredFix]
+    columns: Columns
+    was_settled: Bool
     judgement: Judgement
     judge: JourneyJudge
     silences: Silences
     drivers: Names
-    end_row: int | None
+    end_row: int | None = None
 
     @property
     def rows(self) -> int:
@@ -148,6 +152,24 @@ class LateJudge:
             await self._marks.advance(vehicle_id, left_from_us)
         return Rejudged(stages, len(changed), left_from_us)
 
+    async def begin_before(self, vehicle_id: str, time_us: int) -> int | None:
+        """A settled fix before a time that is settled by the rules and limits of today too.
+
+        Beginning at one that was settled only as it was judged then would cut an episode of today's in two. None when
+        there is none: judging must begin with the vehicle's first fix.
+        """
+        await self._roster.register_again(vehicle_id, self._vehicles)
+        for back_us in _LOOK_BACK_US:
+            begin_us = await self._fixes.settled_before(vehicle_id, time_us - back_us)
+            if begin_us is None:
+                break
+            stored = await self._fixes.between(vehicle_id, begin_us, time_us)
+            judged = self._judge_alone(vehicle_id, stored)
+            both = np.flatnonzero(judged.judgement.settled & judged.was_settled)
+            if len(both) and both[-1] > 0:
+                return stored[int(both[-1])].fix.time_us
+        return begin_us
+
     async def _judge(self, mark: Mark, begin_us: int | None) -> _Judged:
         limit = _FIRST_READ
         while True:
@@ -161,24 +183,28 @@ class LateJudge:
         self, mark: Mark, begin_us: int | None, stored: list[StoredFix], *, complete: bool
     ) -> _Judged | None:
         """None when the end of the stretch lies beyond what was read."""
+        judged = self._judge_alone(mark.vehicle_id, stored)
+        settled = judged.judgement.settled
+        if begin_us is not None:
+            # Judging began here with nothing remembered, whatever rules or limits settled it before: so it does again.
+            settled[0] = True
+        ends = np.flatnonzero(settled & judged.was_settled & (judged.columns.time_us > mark.to_us))
+        # The leg after the end decides whether an activity change stands there: it must have been read too.
+        followed = bool(len(ends)) and np.any(judged.judgement.flags[ends[0] + 1 :] == 0)
+        if followed:
+            judged.end_row = int(ends[0])
+        return judged if followed or complete else None
+
+    def _judge_alone(self, vehicle_id: str, stored: list[StoredFix]) -> _Judged:
+        """Judge these fixes of a vehicle with nothing remembered."""
         vehicles, drivers, limits = Names(), Names(), LimitBook(self._pack.pack)
         columns = columns_of([each.fix for each in stored], vehicles, drivers)
-        known = self._roster.vehicles.code(mark.vehicle_id)
-        limits.copy_from(self._roster.limits, known, 0)
+        limits.copy_from(self._roster.limits, self._roster.vehicles.code(vehicle_id), 0)
         context = context_of(self._pack, vehicles, drivers, limits)
         judge, silences = JourneyJudge(context, self._detectors), Silences(context)
         flags = np.array([each.flags for each in stored], dtype=np.int32)
-        judgement = judge.advance(columns, flags & ALONE)
-        if begin_us is not None:
-            # Judging began here with nothing remembered, whatever rules or limits settled it before: so it does again.
-            judgement.settled[0] = True
         was_settled = np.array([each.settled for each in stored], dtype=np.bool_)
-        ends = np.flatnonzero(judgement.settled & was_settled & (columns.time_us > mark.to_us))
-        # The leg after the end decides whether an activity change stands there: it must have been read too.
-        followed = bool(len(ends)) and np.any(judgement.flags[ends[0] + 1 :] == 0)
-        if followed:
-            return _Judged(stored, judgement, judge, silences, drivers, int(ends[0]))
-        return _Judged(stored, judgement, judge, silences, drivers, None) if complete else None
+        return _Judged(stored, columns, was_settled, judge.advance(columns, flags & ALONE), judge, silences, drivers)
 
     async def _violations_again(
         self, vehicle_id: str, begin_us: int | None, judged: _Judged, now_us: int, why: str

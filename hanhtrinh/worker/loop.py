@@ -222,6 +222,7 @@ class Worker:
         self._assignment_changed = False
         partitions = sorted(self._assignment)
         session.roster.forget()
+        await self._positions.own(session.connection, partitions)
         self._next = await self._positions.load(session.connection, partitions)
         marks = await session.marks.late(self._positions.log_id, partitions)
         session.pending.replace(marks)
