@@ -36,6 +36,7 @@ NOT_RUN = {
     "runs until stopped": r"hanhtrinh (bridge|work|notify|run|simulate .*--mqtt)\b",
     "asks a running process": r"curl \S+/(healthz|metrics)",
     "needs a violation": r"hanhtrinh excuse ",
+    "needs stored fixes": r"hanhtrinh rejudge ",
     "starts from nothing": r"git clone |cd |make ",
     "changes the code": r"make (format|lock|env-example|bench)\b|python -m |\.venv/bin/python docs/images/",
 }
