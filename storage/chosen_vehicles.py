@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from storage.connect import Connection
+from storage.violations import WHOLE_FROM
 
 _TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
 _TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"
@@ -45,13 +46,14 @@ async def chosen_vehicles(connection: Connection, choice: Choice) -> list[Chosen
 
 
 async def beyond_judging(connection: Connection, choice: Choice) -> int:
-    """Standing violations of the stretch whose fixes are no longer stored."""
+    """Standing violations of the stretch whose fixes are no longer stored, or that began too soon after such."""
     where, arguments = _where(choice)
     cursor = await connection.execute(
         f"SELECT count(*) FROM vehicle_anchors a JOIN violations v ON v.vehicle_id = a.vehicle_id WHERE {where}"
         f" AND v.started_at >= {_TIME.format('%s')} AND v.started_at < {_TIME.format('%s')}"
-        " AND v.status <> 'withdrawn' AND v.kind IN ('speeding', 'silence') AND NOT EXISTS"
-        " (SELECT FROM fixes f WHERE f.vehicle_id = v.vehicle_id AND f.time = v.started_at)",
+        f" AND v.status <> 'withdrawn' AND (v.started_at < (SELECT {WHOLE_FROM} FROM upkeep)"
+        "  OR v.kind IN ('speeding', 'silence') AND NOT EXISTS"
+        "  (SELECT FROM fixes f WHERE f.vehicle_id = v.vehicle_id AND f.time = v.started_at))",
         (*arguments, choice.from_us, choice.before_us),
     )
     row = await cursor.fetchone()

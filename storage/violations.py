@@ -29,8 +29,8 @@ from storage.violation_rows import (
 )
 
 _TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
-# An episode, a working day or a week that was under way when fixes were dropped has ended by then.
-_WHOLE_FROM = "fixes_from + interval '31 days'"
+WHOLE_FROM = "fixes_from + interval '31 days'"
+"""Of `upkeep`: an episode, a working day or a week that was under way when fixes were dropped has ended by then."""
 
 
 class Stretch(NamedTuple):
@@ -182,7 +182,7 @@ class ViolationStore:
             f"SELECT {', '.join(COLUMNS)} FROM violations WHERE status <> 'withdrawn' AND {where}"
             f" AND started_at >= coalesce({_TIME.format('%s::int8')}, '-infinity')"
             f" AND started_at < coalesce({_TIME.format('%s::int8')}, 'infinity')"
-            f" AND started_at >= (SELECT {_WHOLE_FROM} FROM upkeep)",
+            f" AND started_at >= (SELECT {WHOLE_FROM} FROM upkeep)",
             (*subject, stretch.from_us, stretch.before_us),
         )
         return [dict(zip(COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
@@ -190,7 +190,7 @@ class ViolationStore:
     async def _whole_from_us(self) -> int | None:
         """From when on violations can be judged whole; None while nothing was ever dropped."""
         cursor = await self._connection.execute(
-            f"SELECT (extract(epoch FROM {_WHOLE_FROM}) * 1000000)::int8 FROM upkeep WHERE isfinite(fixes_from)"
+            f"SELECT (extract(epoch FROM {WHOLE_FROM}) * 1000000)::int8 FROM upkeep WHERE isfinite(fixes_from)"
         )
         row = await cursor.fetchone()
         return None if row is None else row[0]
