@@ -130,7 +130,8 @@ async def _preview(connection: Connection, rejudging: Rejudging, zone: ZoneInfo,
     lost = await beyond_judging(connection, choice)
     if lost:
         typer.echo(
-            f"{lost:,} violations stand whose fixes are no longer stored, or began soon after such: they are not judged again",
+            f"{lost:,} violations stand whose fixes are no longer stored, or which began soon after such:"
+            " they are not judged again",
             err=True,
         )
     if not vehicles:
