@@ -114,6 +114,18 @@ async def test_late_fixes_flagged_ones_and_conflicts_are_counted(rig: WorkerRig)
     assert await rig.one("SELECT sum(flagged_fixes) FROM vehicle_days") == 1
 
 
+async def test_a_late_fix_that_is_flagged_and_judged_by_nobody_is_counted_too(rig: WorkerRig) -> None:
+    fixes = journey("V1", BEGIN_US, [36.0] * 400)
+    await rig.append(message(fix) for fix in fixes)
+    await rig.work_off()
+    await count(rig)
+    await rig.append([message(fixes[50]._replace(time_us=fixes[50].time_us + 1_000_000, valid=False))])
+    await rig.work_off()
+    await count(rig)
+    assert await rig.one("SELECT sum(flagged_fixes) FROM vehicle_hours") == 1
+    assert await differences(rig) == []
+
+
 async def test_a_clock_that_runs_ahead_hides_nothing_that_comes_after(rig: WorkerRig) -> None:
     fixes = journey("V1", BEGIN_US, [36.0] * 100)
     ahead = fixes[40]._replace(time_us=to_us(datetime(2098, 1, 1, tzinfo=UTC)))
