@@ -27,7 +27,10 @@ _LIMIT_KMH = (1, 200)
 
 
 class Override(NamedTuple):
-    """One number for whoever the scope names, from a local day on; `valid_to` is exclusive, None is for good."""
+    """One number for whoever the scope names, from a local day on; `valid_to` is exclusive, None is for good.
+
+    One that ends on the day it begins is taken back: it never holds.
+    """
 
     scope: Scope
     scope_id: str
@@ -52,8 +55,10 @@ class Override(NamedTuple):
         return {name: value for name, value in wire.items() if value is not None}
 
     def overlaps(self, other: Override) -> bool:
-        """Whether both speak of one number of one scope on the same day."""
+        """Whether both speak of one number of one scope on the same day; one that ends where it begins holds none."""
         if (self.scope, self.scope_id, self.number) != (other.scope, other.scope_id, other.number):
+            return False
+        if self.valid_from == self.valid_to or other.valid_from == other.valid_to:
             return False
         return (self.valid_to is None or other.valid_from < self.valid_to) and (
             other.valid_to is None or self.valid_from < other.valid_to

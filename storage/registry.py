@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from psycopg import sql
 
 from storage.connect import Connection
+from storage.csv_rows import (
+    BadCell,
+    BadRow,
+    Cell,
+    Convert,
+    ImportReport,
+    RegistryError,
+    cells_of,
+    check_columns,
+    number_cell,
+    one_of,
+    read_rows,
+    text_cell,
+)  # fmt: skip
 from storage.marks import MarkStore
 
 KINDS = frozenset({"taxi", "city_bus", "fixed_route", "contract", "tourist", "container", "goods", "internal"})
@@ -19,20 +31,6 @@ SPEED_CLASSES = frozenset({"car", "heavy", "articulated", "trailer"})
 _MAX_ID = 64
 _MAX_TEXT = 200
 _MAX_ADDRESS = 1000
-# Written by spreadsheets where the comma is the decimal sign.
-_DELIMITERS = ",;\t"
-
-
-class RegistryError(Exception):
-    """The file as a whole cannot be read; the message names it and what was expected."""
-
-
-class BadRow(NamedTuple):
-    """A row that was left out."""
-
-    line: int
-    column: str
-    why: str
 
 
 class OperatorRow(NamedTuple):
@@ -78,14 +76,6 @@ class Parsed(NamedTuple, Generic[Row]):
     columns: list[str]
 
 
-class ImportReport(NamedTuple):
-    """What became of a file."""
-
-    table: str
-    accepted: int
-    bad_rows: list[BadRow]
-
-
 def parse_operators(path: Path) -> Parsed[OperatorRow]:
     """Read operators.csv. RegistryError when it is no such file."""
     return _parse(path, OperatorRow, _OPERATOR_COLUMNS, required=("operator_id", "name"))
@@ -103,7 +93,7 @@ def parse_drivers(path: Path) -> Parsed[DriverRow]:
 
 def table_of(path: Path) -> str:
     """Which of operators, vehicles and drivers a file holds, by its columns."""
-    columns = set(_read(path)[0])
+    columns = set(read_rows(path)[0])
     if "vehicle_id" in columns:
         return "vehicles"
     if "driver_id" in columns:
@@ -210,136 +200,44 @@ def _upsert(table: str, columns: Sequence[str]) -> sql.Composed:
     )
 
 
-Cell = str | float | int
-Convert = Callable[[str], Cell]
-
-
-def _text(max_length: int) -> Convert:
-    def convert(cell: str) -> str:
-        if len(cell) > max_length:
-            raise ValueError(f"has {len(cell)} characters, at most {max_length} are allowed")
-        if any(unicodedata.category(character) in ("Cc", "Cs") for character in cell):
-            raise ValueError(f"{cell!r} contains a control character")
-        return cell
-
-    return convert
-
-
-def _one_of(values: frozenset[str]) -> Convert:
-    def convert(cell: str) -> str:
-        if cell not in values:
-            raise ValueError(f"{cell!r} is none of {', '.join(sorted(values))}")
-        return cell
-
-    return convert
-
-
-def _number(kind: type[float] | type[int], low: float, high: float, unit: str) -> Convert:
-    def convert(cell: str) -> Cell:
-        expected = f"{cell!r} is no {'whole number' if kind is int else 'number'} from {low:g} to {high:g} {unit}"
-        try:
-            value = kind(cell)
-        except ValueError:
-            raise ValueError(expected) from None
-        if not low <= value <= high:
-            raise ValueError(expected)
-        return value
-
-    return convert
-
-
 def _address(cell: str) -> Cell:
     if "://" not in cell:
         # Without the cell: an address may hold a password.
         raise ValueError("is no address: expected a scheme and ://, for example mailto://...")
-    return _text(_MAX_ADDRESS)(cell)
+    return text_cell(_MAX_ADDRESS)(cell)
 
 
-_ID = _text(_MAX_ID)
-_NAME = _text(_MAX_TEXT)
+_ID = text_cell(_MAX_ID)
+_NAME = text_cell(_MAX_TEXT)
 _OPERATOR_COLUMNS: dict[str, Convert] = {"operator_id": _ID, "name": _NAME, "tax_code": _NAME, "province": _NAME,
     "alert_url": _address,
 }  # fmt: skip
 _VEHICLE_COLUMNS: dict[str, Convert] = {
     "vehicle_id": _ID,
     "operator_id": _ID,
-    "kind": _one_of(KINDS),
-    "speed_class": _one_of(SPEED_CLASSES),
-    "limit_kmh": _number(float, 1, 200, "km/h"),
-    "seats": _number(int, 0, 200, "seats"),
-    "payload_t": _number(float, 0, 500, "t"),
+    "kind": one_of(KINDS),
+    "speed_class": one_of(SPEED_CLASSES),
+    "limit_kmh": number_cell(float, 1, 200, "km/h"),
+    "seats": number_cell(int, 0, 200, "seats"),
+    "payload_t": number_cell(float, 0, 500, "t"),
 }
 _DRIVER_COLUMNS: dict[str, Convert] = {"driver_id": _ID, "operator_id": _ID, "name": _NAME, "rule_pack": _NAME}
 
 
-class _BadCell(Exception):
-    def __init__(self, column: str, why: str) -> None:
-        super().__init__(column, why)
-        self.column = column
-        self.why = why
-
-
 def _parse(path: Path, make: type[Row], converters: Mapping[str, Convert], required: Sequence[str]) -> Parsed[Row]:
-    columns, records = _read(path)
-    _check_columns(path, columns, converters, required)
+    columns, records = read_rows(path)
+    check_columns(path, columns, converters, required)
     parsed: Parsed[Row] = Parsed([], [], [], columns)
     first_line: dict[Cell, int] = {}
     for line, record in records:
         try:
-            cells = _cells(columns, record, converters, required)
+            cells = cells_of(columns, record, converters, required)
             before = first_line.setdefault(cells[required[0]], line)
             if before != line:
-                raise _BadCell(required[0], f"{cells[required[0]]!r} stands on line {before} already")
-        except _BadCell as bad:
+                raise BadCell(required[0], f"{cells[required[0]]!r} stands on line {before} already")
+        except BadCell as bad:
             parsed.bad_rows.append(BadRow(line, bad.column, bad.why))
         else:
             parsed.rows.append(make(**cells))  # type: ignore[arg-type]
             parsed.lines.append(line)
     return parsed
-
-
-def _check_columns(
-    path: Path, columns: Sequence[str], converters: Mapping[str, Convert], required: Sequence[str]
-) -> None:
-    for name in columns:
-        if name not in converters or columns.count(name) > 1:
-            raise RegistryError(f"{path}: column {name!r} is unknown or there twice; known are {', '.join(converters)}")
-    if missing := [name for name in required if name not in columns]:
-        raise RegistryError(f"{path}: expected a column {' and '.join(missing)} in the first line")
-
-
-def _cells(
-    columns: Sequence[str], record: Sequence[str], converters: Mapping[str, Convert], required: Sequence[str]
-) -> dict[str, Cell]:
-    if len(record) > len(columns):
-        raise _BadCell(columns[-1], f"{len(record)} cells where the first line has {len(columns)}")
-    cells: dict[str, Cell] = {}
-    for name, cell in zip(columns, map(str.strip, record), strict=False):
-        if cell:
-            try:
-                cells[name] = converters[name](cell)
-            except ValueError as error:
-                raise _BadCell(name, str(error)) from None
-    for name in required:
-        if name not in cells:
-            raise _BadCell(name, "is empty")
-    return cells
-
-
-def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The column names, and every row that is not blank with the line on which it ends."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise RegistryError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise RegistryError(f"{path}: is no UTF-8 text (byte {error.start}): save it as CSV UTF-8") from error
-    header = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=header.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
-    try:
-        columns = [name.strip() for name in next(reader, [])]
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise RegistryError(f"{path}: line {reader.line_num}: {error}") from error
-    return columns, rows

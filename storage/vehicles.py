@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from detectors.overrides import Override, Scope, concerning
 from storage.connect import Connection
+from storage.overrides import overrides_of_scopes
 
 _TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
 _TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"
@@ -19,6 +21,8 @@ class Registered(NamedTuple):
     speed_class: str | None
     kind: str | None
     operator_id: str | None
+    overrides: tuple[Override, ...] = ()
+    """The office's own numbers that concern it."""
 
 
 class Anchor(NamedTuple):
@@ -42,12 +46,24 @@ class VehicleStore:
         self._connection = connection
 
     async def registered(self, vehicle_ids: Sequence[str]) -> list[Registered]:
-        """The registry's rows of these vehicles."""
+        """The registry's rows of these vehicles, with the office's own numbers for them."""
         cursor = await self._connection.execute(
             "SELECT vehicle_id, limit_kmh, speed_class, kind, operator_id FROM vehicles WHERE vehicle_id = ANY(%s)",
             (list(vehicle_ids),),
         )
-        return [Registered(*row) for row in await cursor.fetchall()]
+        return await self._with_overrides([Registered(*row) for row in await cursor.fetchall()])
+
+    async def _with_overrides(self, entries: Sequence[Registered]) -> list[Registered]:
+        scopes: set[tuple[Scope, str]] = set()
+        for each in entries:
+            scopes |= {("operator", each.operator_id or ""), ("kind", each.kind or ""), ("vehicle", each.vehicle_id)}
+        by_scope = await overrides_of_scopes(self._connection, sorted(scopes))
+        if not by_scope:
+            return list(entries)
+        return [
+            each._replace(overrides=concerning(by_scope, each.vehicle_id, each.kind, each.operator_id, each.limit_kmh))
+            for each in entries
+        ]
 
     async def anchors(self, vehicle_ids: Sequence[str]) -> list[Anchor]:
         """The anchors of these vehicles; none for a vehicle without stored fixes."""

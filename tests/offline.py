@@ -78,7 +78,9 @@ def wire_differences(stored: dict[str, dict[str, Any]], offline: dict[str, dict[
 
 
 async def _limits(connection: Connection, loaded: LoadedPack, vehicles: Names) -> LimitBook:
-    limits = LimitBook(loaded.pack)
-    for row in await VehicleStore(connection).registered(vehicles.names):
+    limits, store = LimitBook(loaded.pack), VehicleStore(connection)
+    registered = await store.registered(vehicles.names)
+    for row in registered:
         limits.register(vehicles.code(row.vehicle_id), row.limit_kmh, row.speed_class)
+        limits.overrides.assign(vehicles.code(row.vehicle_id), row.overrides)
     return limits

@@ -259,3 +259,35 @@ def test_a_trip_of_a_twizy_is_judged_against_the_roads_limit(shared_data: Path, 
     for each in violations:
         assert (each["vehicle_id"], each["limit_source"], each["grade"]) == ("twizy", "road", "confirmed")
         assert each["limit_kmh"] in (20, 40, 60)
+
+
+OVERRIDES = "scope,id,number,value,valid_from,valid_to,basis\n"
+
+
+def test_an_offices_own_numbers_judge_as_the_workers_would(tmp_path: Path) -> None:
+    (tmp_path / "vehicles.csv").write_text("vehicle_id,operator_id,kind\n30E00555,OP,taxi\n")
+    (tmp_path / "overrides.csv").write_text(
+        f"{OVERRIDES}operator,OP,speeding.min_duration_s,25,2025-03-01,,letter 12\n"
+        "kind,taxi,limit_kmh,85,2025-03-01,2025-03-04,letter 13\nkind,taxi,limit_kmh,40,2025-03-04,,letter 13\n"
+    )
+    given = (recording(tmp_path), *KNOWS_SPEED, "--overrides", "overrides.csv")
+    (violation,) = found(*given, "--vehicles", "vehicles.csv", cwd=tmp_path)
+    assert (violation["limit_kmh"], violation["limit_source"], violation["fixes"]) == (85.0, "kind", 3)
+    assert {name: each["value"] for name, each in violation["judged_by"]["overridden"].items()} == {
+        "limit_kmh": 85, "min_duration_s": 25,
+    }  # fmt: skip
+    assert "concern 1 of the vehicles" in check(*given, "--vehicles", "vehicles.csv", cwd=tmp_path).stderr
+    (violation,) = found(*given, cwd=tmp_path)  # nobody says whose it is
+    assert violation["limit_source"] == "class"
+    assert "concern 0 of the vehicles" in check(*given, cwd=tmp_path).stderr
+
+
+def test_an_override_of_one_vehicle_needs_no_registry(tmp_path: Path) -> None:
+    (tmp_path / "overrides.csv").write_text(f"{OVERRIDES}vehicle,30E00555,limit_kmh,95,2025-03-01,,letter 13\n")
+    assert found(recording(tmp_path), *KNOWS_SPEED, "--overrides", "overrides.csv", cwd=tmp_path) == []
+
+
+def test_bad_overrides_are_refused_with_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "overrides.csv").write_text(f"{OVERRIDES}vehicle,30E00555,limit_kmh,950,2025-03-01,,letter 13\n")
+    line = refused(recording(tmp_path), *KNOWS_SPEED, "--overrides", "overrides.csv", cwd=tmp_path)
+    assert "1 bad rows: line 2, value: limit_kmh is 950, expected 1 to 200 km/h" in line

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from storage.connect import Connection, connect
+from storage.csv_rows import BadRow, RegistryError
 from storage.registry import (
-    BadRow,
-    RegistryError,
     VehicleRow,
     import_file,
     parse_drivers,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import jsonschema
 import pytest
 
 from detectors.fix import from_us
+from detectors.overrides import Override
 from detectors.violation import HoursFigures, RuleName, SpeedingFigures, Violation, rfc3339
-from tests.scenario import CAP_80, Office, at, day, drive, fixes, fixes_of, only
+from tests.scenario import CAP_80, CAR, Office, at, day, drive, fixes, fixes_of, only
 
 TIME = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z$"}
 PLACE = {
@@ -19,6 +21,20 @@ PLACE = {
     "required": ["lat", "lon"],
     "additionalProperties": False,
     "properties": {"lat": {"type": "number"}, "lon": {"type": "number"}},
+}
+DAY = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"}
+OVERRIDE = {
+    "type": "object",
+    "required": ["scope", "id", "value", "valid_from", "basis"],
+    "additionalProperties": False,
+    "properties": {
+        "scope": {"enum": ["operator", "kind", "vehicle"]},
+        "id": {"type": "string"},
+        "value": {"type": "number"},
+        "valid_from": DAY,
+        "valid_to": DAY,
+        "basis": {"type": "string", "minLength": 1},
+    },
 }
 COMMON: dict[str, Any] = {
     "violation_id": {"type": "string", "pattern": "^[0-9a-f]{24}$"},
@@ -38,13 +54,17 @@ COMMON: dict[str, Any] = {
     "duration_s": {"type": "number", "minimum": 0},
     "start": PLACE,
     "end": PLACE,
-    "judged_by": {"type": "object", "additionalProperties": {"type": "number"}},
+    "judged_by": {
+        "type": "object",
+        "properties": {"overridden": {"type": "object", "minProperties": 1, "additionalProperties": OVERRIDE}},
+        "additionalProperties": {"type": "number"},
+    },
     "evidence": {"type": "object"},
 }
 SPEEDING: dict[str, Any] = {
     "fixes": {"type": "integer", "minimum": 1},
     "limit_kmh": {"type": "number"},
-    "limit_source": {"enum": ["class", "given", "vehicle", "road"]},
+    "limit_source": {"enum": ["class", "operator", "kind", "vehicle", "given", "road"]},
     "top_speed_kmh": {"type": "number"},
     "mean_speed_kmh": {"type": "number"},
     "excess_kmh": {"type": "number"},
@@ -70,6 +90,19 @@ SPEEDER = fixes("00:00 90", "00:10.5 95", "00:20.25 90", "00:30 60", driver_id="
 def test_a_speeding_violation_has_its_properties_and_no_others() -> None:
     shaped(only(SPEEDER), SPEEDING)
     shaped(only([each._replace(driver_id=None) for each in SPEEDER]), SPEEDING, named=False)
+
+
+def test_a_violation_by_numbers_of_the_office_names_each_of_them() -> None:
+    begin, end = date(2025, 1, 1), date(2026, 1, 1)
+    own = (
+        Override("operator", "OP", "limit_kmh", 70, begin, None, "letter 1"),
+        Override("vehicle", CAR, "speeding.min_duration_s", 15, begin, end, "letter 2"),
+    )
+    wire = only(SPEEDER, Office(operators={CAR: "OP"}, overrides=own))
+    shaped(wire, SPEEDING)
+    assert wire["limit_source"] == "operator"
+    assert wire["judged_by"]["min_duration_s"] == 15
+    assert list(wire["judged_by"]["overridden"]) == ["limit_kmh", "min_duration_s"]
 
 
 def test_a_driving_time_violation_has_its_properties_and_no_others() -> None:

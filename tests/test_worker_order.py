@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from detectors.fix import Fix, to_us
 from hanhtrinh.rule_packs import load_pack
 from ingest.raw import RawMessage
 from ingest.simulator import Fleet, Network
+from storage.overrides import import_overrides
 from tests.running_worker import RigMaker, WorkerRig, make_rig, message
 from tests.table_state import TableState, table_state
 
@@ -60,11 +62,11 @@ TURNS = load_pack("vn", ["continuous_driving.limit_s=900", "continuous_driving.r
 """Short enough for a journey of an hour to have several drives."""
 
 
-def hostile_journeys(rng: random.Random) -> list[Fix]:
+def hostile_journeys(rng: random.Random, begin_us: int = BEGIN_US) -> list[Fix]:
     """Vehicles that stay about their limit and do all that ends, splits or joins episodes, drives and holds."""
     fixes = []
     for vehicle in range(12):
-        time_us, lat, driver_id = BEGIN_US + vehicle * 1_000, 21.0, rng.choice(DRIVERS)
+        time_us, lat, driver_id = begin_us + vehicle * 1_000, 21.0, rng.choice(DRIVERS)
         for _ in range(100):
             speed_kmh = rng.choice((0.0, 2.9, 40.0, 79.0, 80.0, 82.0, 84.9, 85.0, 86.0, 92.0, 101.0, None))
             fix = Fix(f"V{vehicle}", time_us, round(lat, 6), 105.8, speed_kmh, driver_id, satellites=9)
@@ -103,6 +105,56 @@ async def test_whatever_late_fixes_end_split_or_join_ends_as_it_would_have_in_or
     await disturbed.is_sound()
     assert expected.differences(await table_state(disturbed.connection), alerts=False) == ""
     assert {row["kind"] for row in expected.violations} >= {"speeding", "continuous_driving"}
+
+
+OVERRIDES = """scope,id,number,value,valid_from,valid_to,basis
+operator,OP,speeding.min_duration_s,5,2026-03-01,,the office's own
+operator,OP,limit_kmh,76,2026-03-05,,the office's own
+kind,taxi,speeding.max_gap_s,45,2026-03-05,,the office's own
+kind,taxi,silence.silent_after_s,60,2026-03-01,2026-03-05,the office's own
+vehicle,V0,limit_kmh,70,2026-03-01,2026-03-05,the office's own
+vehicle,V1,speeding.min_fixes,4,2026-03-05,,the office's own
+vehicle,V2,class_default_confirms,1,2026-03-05,,the office's own
+vehicle,V3,speeding.exit_after_s,0,2026-03-05,2026-03-06,the office's own
+"""
+BEFORE_MIDNIGHT_US = to_us(datetime(2026, 3, 4, 16, 20, tzinfo=UTC))
+"""23:20 in Hanoi: the journeys go on until after one."""
+
+
+async def with_overrides(rig: WorkerRig, folder: Path) -> WorkerRig:
+    await rig.connection.execute("INSERT INTO operators (operator_id, name) VALUES ('OP', 'Thang Long')")
+    await rig.connection.execute(
+        "INSERT INTO vehicles (vehicle_id, operator_id, kind, limit_kmh) SELECT 'V' || n,"
+        " CASE WHEN n % 2 = 0 THEN 'OP' END, CASE WHEN n % 3 = 0 THEN 'taxi' END, CASE WHEN n = 4 THEN 80 END"
+        " FROM generate_series(0, 9) AS n"
+    )
+    path = folder / "overrides.csv"
+    path.write_text(OVERRIDES)
+    assert not (await import_overrides(rig.connection, path, TURNS.pack, "An")).bad_rows
+    return rig
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_numbers_of_the_office_that_change_at_midnight_judge_late_fixes_by_their_own_day(
+    make_rig: RigMaker, tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    fixes = with_conflicts(hostile_journeys(rng, BEFORE_MIDNIGHT_US), rng)
+    undisturbed = await with_overrides(await make_rig(pack=TURNS), tmp_path)
+    disturbed = await with_overrides(await make_rig(pack=TURNS), tmp_path)
+    expected = await orderly(undisturbed, fixes)
+    for piece in in_pieces(list(shuffled(fixes, rng)), rng):
+        await disturbed.append(piece)
+        await disturbed.work_off(batch_max_messages=rng.choice((10, 100, 5_000)))
+    await disturbed.is_sound()
+    assert expected.differences(await table_state(disturbed.connection), alerts=False) == ""
+    named = {scope for row in expected.violations for each in overridden(row).values() for scope in [each["scope"]]}
+    assert named == {"operator", "kind", "vehicle"}
+
+
+def overridden(row: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = row["judged_by"].get("overridden", {})
+    return found
 
 
 def in_pieces(messages: list[RawMessage], rng: random.Random) -> Iterator[list[RawMessage]]:

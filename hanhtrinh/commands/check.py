@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,9 +17,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from detectors.columns import Columns, Names, concatenate
+from detectors.columns import Code, Columns, Names, concatenate
 from detectors.hours import HoursRules
 from detectors.limits import LimitBook
+from detectors.overrides import concerning
 from detectors.recording import RecordingJudgement, judge_recording
 from detectors.rules import RulePack
 from hanhtrinh.commands.recording_options import Files, Maps, SpeedUnit, TimeFormat, TimeZone, VehicleId, mapping_of
@@ -29,7 +30,18 @@ from hanhtrinh.garbage import collect_rarely
 from hanhtrinh.rule_packs import LoadedPack, load_pack
 from hanhtrinh.screen import violation_table
 from ingest.recordings import ColumnMapping, Recording, RejectedRow
-from storage.registry import BadRow, RegistryError, VehicleRow, parse_drivers, parse_vehicles
+from storage.csv_rows import BadRow, RegistryError
+from storage.overrides import parse_overrides
+from storage.registry import VehicleRow, parse_drivers, parse_vehicles
+
+
+class _Judged(NamedTuple):
+    """Which vehicles the recordings hold, and what was set for them."""
+
+    vehicles: Code
+    limits: LimitBook
+    given: bool
+    """Overrides were given."""
 
 
 def check(
@@ -46,6 +58,15 @@ def check(
     drivers: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="drivers.csv: the rule pack for the hours of each driver."),
+    ] = None,
+    overrides: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="overrides.csv: an office's own numbers by operator, kind or vehicle; --vehicles says whose is whose.",
+        ),
     ] = None,
     limit_kmh: Annotated[
         float | None, typer.Option(min=1, max=200, metavar="KMH", help="One limit for all vehicles.")
@@ -70,6 +91,7 @@ def check(
     vehicle_names, driver_names = Names(), Names()
     columns, rejected = _read(files, mapping, vehicle_names, driver_names)
     limits = _limits(registry, vehicle_names, loaded.pack, limit_kmh)
+    _override(overrides, registry, vehicle_names, loaded.pack, limits)
     judgement = judge_recording(
         columns,
         context_of(loaded, vehicle_names, driver_names, limits),
@@ -80,7 +102,7 @@ def check(
         latest_us=time.time_ns() // 1000,
     )
     _print(judgement, loaded, as_json=as_json)
-    _summarise(judgement, rejected, loaded, len(np.unique(columns.vehicle)))
+    _summarise(judgement, rejected, loaded, _Judged(np.unique(columns.vehicle), limits, given=overrides is not None))
 
 
 def _registry(path: Path | None) -> list[VehicleRow]:
@@ -110,6 +132,22 @@ def _limits(registry: Sequence[VehicleRow], vehicles: Names, pack: RulePack, giv
     for row in registry:
         limits.register(vehicles.code(row.vehicle_id), row.limit_kmh, row.speed_class)
     return limits
+
+
+def _override(
+    path: Path | None, registry: Sequence[VehicleRow], vehicles: Names, pack: RulePack, limits: LimitBook
+) -> None:
+    if path is None:
+        return
+    parsed = parse_overrides(path, pack)
+    _refuse(path, parsed.bad_rows)
+    by_scope = parsed.by_scope()
+    known = {row.vehicle_id: row for row in registry}
+    named = {scope_id for scope, scope_id in by_scope if scope == "vehicle"}
+    for vehicle_id in sorted(known.keys() | named):
+        row = known.get(vehicle_id, VehicleRow(vehicle_id))
+        own = concerning(by_scope, vehicle_id, row.kind, row.operator_id, row.limit_kmh)
+        limits.overrides.assign(vehicles.code(vehicle_id), own)
 
 
 def _read(
@@ -149,15 +187,18 @@ def _print(judgement: RecordingJudgement, loaded: LoadedPack, *, as_json: bool) 
 
 
 def _summarise(
-    judgement: RecordingJudgement, rejected: Sequence[RejectedRow], loaded: LoadedPack, vehicles: int
+    judgement: RecordingJudgement, rejected: Sequence[RejectedRow], loaded: LoadedPack, judged: _Judged
 ) -> None:
     out = Console(stderr=True, highlight=False, soft_wrap=True)
     out.print(
-        f"{judgement.fixes:,} fixes of {vehicles:,} vehicles judged by pack {loaded.pack.name};"
+        f"{judgement.fixes:,} fixes of {len(judged.vehicles):,} vehicles judged by pack {loaded.pack.name};"
         f" doubled {judgement.doubled:,}, conflicts {judgement.conflicts:,}, unusable rows {len(rejected):,}"
     )
     if loaded.overrides:
         out.print("overrides: " + ", ".join(f"{name}={value:g}" for name, value in loaded.overrides.items()))
+    if judged.given:
+        own = sum(bool(judged.limits.overrides.of(code)) for code in judged.vehicles.tolist())
+        out.print(f"own numbers of the office concern {own:,} of the vehicles")
     flagged = {name: n for name, n in judgement.flagged.items() if n}
     if flagged:
         out.print("fixes not trusted: " + ", ".join(f"{name} {n:,}" for name, n in flagged.items()))

@@ -122,6 +122,7 @@ class Roster:
         for entry in entries:
             code = self.vehicles.code(entry.vehicle_id)
             self.limits.register(code, entry.limit_kmh, entry.speed_class)
+            self.limits.overrides.assign(code, entry.overrides)
             self._operator[code] = self._operators.code(entry.operator_id)
 
     async def _rebuild(self, anchors: Sequence[Anchor], fixes: FixStore, activity: ActivityStore) -> None:
