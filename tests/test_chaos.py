@@ -64,7 +64,7 @@ def test_the_long_form_kills_a_hundred_times_and_every_kind_of_victim() -> None:
     assert all(victim in named for victim in ("worker", "bridge", "notifier", "Mosquitto", "Kafka", "PostgreSQL"))
     assert all(step in named for step in [*COMMIT_STEPS, *RARE_STEPS])
     assert {each.workers for each in LONG} == {1, 2, 4}
-    scaled = [fault for each in rounds(20, "worker") for fault in each.faults]
+    scaled = [fault for each in rounds(20, ["worker"]) for fault in each.faults]
     assert all(fault.times for fault in scaled)
     assert sum(fault.times * fault.kills for fault in scaled) < sum(fault.times * fault.kills for fault in faults)
 

@@ -28,7 +28,8 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=7, help="equal seeds strike at equal messages (default 7)")
     parser.add_argument("--kills", type=int, metavar="N", help="scale the killing faults to about N kills")
-    parser.add_argument("--only", choices=sorted({each.about for each in LONG}), help="the rounds about this")
+    about = sorted({each.about for each in LONG})
+    parser.add_argument("--only", action="append", choices=about, help="the rounds about this; repeatable")
     parser.add_argument("--short", action="store_true", help="one round of everything, as in `make test`")
     parser.add_argument(
         "--out", type=Path, default=Path("chaos"), help="folder for report.md, report.json and the logs"

@@ -11,9 +11,8 @@ from tests.chaos.proxy import TO_CLIENT, TO_SERVER, Proxy, Trap
 from tests.chaos.scene import Scene
 from tests.webhook_receiver import Answer, Request
 
-Strike = Callable[[Scene], Awaitable[None]]
-SESSION_TIMEOUT_S = 30.0
-"""Of the workers' group (ingest/kafka_log_reader.py)."""
+Strike = Callable[[Scene], Awaitable[float | None]]
+"""Returns the seconds to recover where they must be taken before the fault has ended."""
 
 COMMIT_STEPS = {
     "positions held": "log_positions .* FOR UPDATE",
@@ -138,13 +137,13 @@ async def lose_commit_answer(scene: Scene) -> None:
     await scene.spring(scene.world.worker_database, Trap("^COMMIT of a batch", note, before=False))
 
 
-def freeze(seconds: float, pattern: str | None = None) -> Strike:
-    """SIGSTOP of a worker, longer than the group's patience, then SIGCONT: a zombie.
+def freeze(pattern: str | None = None) -> Strike:
+    """SIGSTOP of a worker until another has taken over and committed, then SIGCONT: a zombie.
 
     With a pattern its transaction is open and holds the locks of its positions.
     """
 
-    async def strike(scene: Scene) -> None:
+    async def strike(scene: Scene) -> float:
         async def stop(name: str) -> None:
             scene.chain.parts[name].send(signal.SIGSTOP)
             stopped.append(name)
@@ -155,10 +154,12 @@ def freeze(seconds: float, pattern: str | None = None) -> Strike:
             await stop(scene.part("work").name)
         else:
             await scene.spring(scene.world.worker_database, Trap(pattern, stop, cuts=False))
-        await asyncio.sleep(seconds)
-        part = scene.chain.parts[stopped[0]]
-        part.send(signal.SIGCONT)
-        await part.ready()
+        try:
+            return await scene.recovered()
+        finally:
+            part = scene.chain.parts[stopped[0]]
+            part.send(signal.SIGCONT)
+            await part.ready()
 
     return strike
 

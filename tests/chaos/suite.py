@@ -101,11 +101,12 @@ async def _strike(scene: Scene, fault: Fault, moment: int, next_moment: int, res
     await scene.note_ends()
     result.strikes.append(Struck(fault, None))
     try:
-        await fault.strike(scene)
+        seconds = await fault.strike(scene)
     except NotReached:
         return
-    scene.trackers.allow(scene.trackers.allowed + _LAST_MESSAGES)
-    seconds = await (scene.recovered() if fault.shown_by == "committed" else scene.delivered())
+    if seconds is None:
+        scene.trackers.allow(scene.trackers.allowed + _LAST_MESSAGES)
+        seconds = await (scene.recovered() if fault.shown_by == "committed" else scene.delivered())
     result.strikes[-1] = Struck(fault, seconds)
 
 
