@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -132,7 +133,7 @@ async def lose_commit_answer(scene: Scene) -> None:
     """The COMMIT arrives and is carried out; the connection ends before its answer."""
 
     async def note(_: str) -> None:
-        scene.strikes_now()
+        await scene.struck()
 
     await scene.spring(scene.world.worker_database, Trap("^COMMIT of a batch", note, before=False))
 
@@ -147,7 +148,7 @@ def freeze(pattern: str | None = None) -> Strike:
         async def stop(name: str) -> None:
             scene.chain.parts[name].send(signal.SIGSTOP)
             stopped.append(name)
-            scene.strikes_now()
+            await scene.struck()
 
         stopped: list[str] = []
         if pattern is None:
@@ -173,7 +174,7 @@ def cut(way: Callable[[Scene], Proxy], down_s: float = 0.0) -> Strike:
         proxy.cut()
         await asyncio.sleep(down_s)
         proxy.refusing = False
-        scene.strikes_now()
+        await scene.struck()
 
     return strike
 
@@ -186,7 +187,7 @@ def delay(way: Callable[[Scene], Proxy], each_s: float, seconds: float) -> Strik
         proxy.delay_s = each_s
         await asyncio.sleep(seconds)
         proxy.delay_s = 0.0
-        scene.strikes_now()
+        await scene.struck()
 
     return strike
 
@@ -200,7 +201,7 @@ def stall(way: Callable[[Scene], Proxy], seconds: float, *directions: str) -> St
         await asyncio.sleep(seconds)
         proxy.cut()
         proxy.flow()
-        scene.strikes_now()
+        await scene.struck()
 
     return strike
 
@@ -219,7 +220,7 @@ def disk_full(seconds: float) -> Strike:
             disk.empty()
         else:
             await scene.chain.connection.execute("DROP FUNCTION chaos_disk_full CASCADE")
-        scene.strikes_now()
+        await scene.struck()
 
     return strike
 
@@ -238,7 +239,7 @@ def read_only(seconds: float) -> Strike:
         await scene.world.read_only(scene.url, True)
         await asyncio.sleep(seconds)
         await scene.world.read_only(scene.url, False)
-        scene.strikes_now()
+        await scene.struck()
 
     return strike
 
@@ -250,7 +251,7 @@ def jump_clock(command: str, seconds: int, for_s: float) -> Strike:
         scene.world.clocks.shift(command, seconds)
         await asyncio.sleep(for_s)
         scene.world.clocks.shift(command, 0)
-        scene.strikes_now()
+        await scene.struck()
 
     return strike
 
@@ -273,6 +274,8 @@ async def kill_during_rebalance(scene: Scene) -> None:
 async def _kill_server(scene: Scene, end: Callable[[], None], start: Callable[[], None]) -> None:
     await asyncio.to_thread(end)
     scene.kills += 1
-    scene.strikes_now()
+    scene.struck_s = time.monotonic()
+    if end != scene.world.kafka.kill:
+        await scene.note_ends()
     await asyncio.sleep(scene.rng.uniform(0, 1.0))
     await asyncio.to_thread(start)

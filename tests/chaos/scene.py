@@ -82,14 +82,16 @@ class Scene:
         part.alive()
         await part.end(signal.SIGKILL)
         self.kills += 1
-        self.strikes_now()
+        await self.struck()
 
     async def revive(self, part: Part) -> None:
         part.start()
         await part.ready(_HEALTHY_WITHIN_S)
 
-    def strikes_now(self) -> None:
+    async def struck(self) -> None:
+        """From here on counts the recovery, and what the log holds by now is older than it."""
         self.struck_s = time.monotonic()
+        await self.note_ends()
 
     async def spring(self, proxy: Proxy, trap: Trap) -> None:
         """Set the trap and return when it has sprung and done its work."""
@@ -102,17 +104,17 @@ class Scene:
 
     async def proceed_until(self, event: asyncio.Event, what: str) -> None:
         """Return when it has come; the day goes on meanwhile, NotReached when it is over before."""
-        allowed, patience_s = self.trackers.allowed, time.monotonic() + _PATIENCE_S
+        last, patience_s = len(self.day.messages) - _KEPT_BACK, time.monotonic() + _PATIENCE_S
         while not event.is_set():
             await asyncio.sleep(0.05)
-            if allowed < len(self.day.messages) - _KEPT_BACK:
-                allowed, patience_s = allowed + 20, time.monotonic() + _PATIENCE_S
-                self.trackers.allow(allowed)
+            self.trackers.allow(min(self.trackers.acknowledged + _KEPT_BACK, last))
+            if self.trackers.acknowledged < last:
+                patience_s = time.monotonic() + _PATIENCE_S
             elif time.monotonic() > patience_s:
                 raise NotReached(what)
 
     async def note_ends(self) -> None:
-        """Remember how far the log reaches, right before a strike."""
+        """Remember how far the log reaches; as before while Kafka does not tell."""
         self._ends = await self.log_ends() or self._ends
 
     async def recovered(self) -> float:

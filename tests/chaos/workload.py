@@ -71,6 +71,11 @@ class Trackers:
         self._more = asyncio.Event()
         self._next_s = 0.0
 
+    @property
+    def acknowledged(self) -> int:
+        """How many the broker has taken."""
+        return len(self._number_of) - len(self._unacknowledged)
+
     def allow(self, messages: int) -> None:
         """Let so many messages of the day go out in all."""
         self.allowed = max(self.allowed, messages)
@@ -89,7 +94,7 @@ class Trackers:
         """Return when the broker has acknowledged so many."""
 
         async def are_sent() -> bool:
-            return len(self._number_of) - len(self._unacknowledged) >= messages
+            return self.acknowledged >= messages
 
         await until(are_sent, f"{messages} messages acknowledged", 120)
 
