@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from alerts.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 from storage.connect import connect
@@ -25,7 +26,7 @@ from tests.chaos.verifier import verdict
 from tests.chaos.workload import SHORT_DAY, make_day
 from tests.chaos.world import running_world
 from tests.running_worker import WorkerRig, journey, make_rig, message, rig
-from tests.services.postgres import Postgres
+from tests.services.postgres import DatabaseServer
 from tests.services.process import free_port
 from tests.table_state import table_state
 from tests.webhook_receiver import Request
@@ -143,17 +144,23 @@ async def test_the_verifier_finds_alerts_that_never_came_came_differently_or_uns
 
 
 @pytest.fixture
-async def proxy(postgres: Postgres) -> AsyncIterator[Proxy]:
-    folder = psycopg.conninfo.conninfo_to_dict(postgres.admin_url)["host"]
-    proxy = Proxy(free_port(), lambda: f"{folder}/.s.PGSQL.5432", PostgresMessages)
+async def proxy(postgres: DatabaseServer) -> AsyncIterator[Proxy]:
+    server = conninfo_to_dict(postgres.admin_url)
+    host, port = str(server.get("host", "localhost")), int(server.get("port") or 5432)
+    proxy = Proxy(free_port(), lambda: f"{host}/.s.PGSQL.{port}" if host.startswith("/") else port, PostgresMessages)
     await proxy.start()
     yield proxy
     await proxy.stop()
 
 
 def through(proxy: Proxy, url: str) -> str:
-    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
-    return f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}?sslmode=disable&gssencmode=disable"
+    there: dict[str, str | int] = {
+        "host": "127.0.0.1",
+        "port": proxy.port,
+        "sslmode": "disable",
+        "gssencmode": "disable",
+    }
+    return make_conninfo(url, **there)
 
 
 async def test_a_lost_answer_to_commit_leaves_the_rows_and_an_error(proxy: Proxy, postgres_url: str) -> None:
@@ -186,6 +193,21 @@ async def test_a_statement_caught_before_it_arrives_leaves_nothing(proxy: Proxy,
     direct = await connect(postgres_url)
     assert await (await direct.execute("SELECT count(*) FROM logs")).fetchall() == [(8,)]
     await direct.close()
+
+
+async def test_what_springs_a_trap_ends_even_when_it_ends_the_connection(proxy: Proxy, postgres_url: str) -> None:
+    async def spring(_: str) -> None:
+        proxy.cut()
+        await asyncio.sleep(0.1)
+        ended.set()
+
+    ended = asyncio.Event()
+    connection = await connect(through(proxy, postgres_url))
+    proxy.trap = trap = Trap("SELECT 1", spring)
+    with pytest.raises(psycopg.OperationalError):
+        await connection.execute("SELECT 1")
+    await trap.done.wait()
+    assert ended.is_set()
 
 
 async def test_a_proxy_stalls_cuts_and_refuses(proxy: Proxy, postgres_url: str) -> None:

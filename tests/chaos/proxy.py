@@ -130,7 +130,9 @@ class Proxy:
             for piece, asked in connection.parser.feed(data) if connection.parser else [(data, "")]:
                 if asked and (trap := self.trap) is not None and trap.catches(asked):
                     trap.sprung.set()
-                    await self._spring(trap, connection, piece)
+                    # On its own: what springs may end this very connection, and its pumps with it.
+                    springing = asyncio.create_task(self._spring(trap, connection, piece))
+                    await asyncio.shield(springing)
                     if trap.cuts:
                         connection.cut()
                         return
