@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from detectors.activity import Activity
@@ -125,23 +125,39 @@ class ActivityStore:
         )
         return dict(await cursor.fetchall())
 
-    async def lock_lines(self, lines: Sequence[Line]) -> dict[Line, LineState]:
-        """The state of each line that has one, locked for the caller's transaction in one order for everybody."""
-        by_id = {line_id(line): line for line in lines}
-        cursor = await self._connection.execute(
-            f"SELECT line_id, {_TIME_US.format('since')}, {_TIME_US.format('judged_to')}, {_TIME_US.format('due_at')}"
-            " FROM driver_hours WHERE line_id = ANY(%s) ORDER BY line_id FOR NO KEY UPDATE",
-            (list(by_id),),
-        )
-        return {by_id[row[0]]: LineState(*row[1:]) for row in await cursor.fetchall()}
+    async def lock_lines(self, lines: Sequence[Line], begin_us: int, end_us: int) -> dict[Line, LineState | None]:
+        """Lock the rows of these lines for the caller's transaction, in one order for everybody.
 
-    async def open_lines(self, lines: Sequence[Line]) -> None:
+        Returns the states of those that were judged beyond `begin_us` or are due by `end_us`, and of vehicles' own
+        lines; None for lines that have no row. Of a country's drivers hardly one is due in a batch.
+        """
+        by_id = {line_id(line): line for line in lines}
+        cursor = await self._connection.execute(_LOCK_LINES, (list(by_id), begin_us, end_us))
+        rows = await cursor.fetchall()
+        states: dict[Line, LineState | None] = {
+            by_id[name]: LineState(*state) for _, name, *state in rows if name is not None
+        }
+        if rows[0][0] < len(by_id):
+            cursor = await self._connection.execute(
+                "SELECT line_id FROM driver_hours WHERE line_id = ANY(%s)", (list(by_id),)
+            )
+            there = {name for (name,) in await cursor.fetchall()}
+            states |= {line: None for name, line in by_id.items() if name not in there}
+        return states
+
+    async def open_lines(self, states: Mapping[Line, LineState]) -> None:
         """Make rows for lines never seen, so that whoever else sees them waits for this transaction."""
         await self._connection.execute(
             "INSERT INTO driver_hours (line_id, since, judged_to, due_at)"
-            " SELECT id, 'epoch', 'epoch', 'epoch' FROM unnest(%s::text[]) AS id ORDER BY id"
-            " ON CONFLICT DO NOTHING",
-            (sorted(line_id(line) for line in lines),),
+            f" SELECT n.line_id, {_TIME.format('n.since')}, {_TIME.format('n.judged_to')}, {_TIME.format('n.due')}"
+            " FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::int8[]) AS n(line_id, since, judged_to, due)"
+            " ORDER BY n.line_id ON CONFLICT DO NOTHING",
+            (
+                [line_id(line) for line in states],
+                [state.since_us for state in states.values()],
+                [state.judged_to_us for state in states.values()],
+                [state.due_us for state in states.values()],
+            ),
         )
 
     async def save_lines(self, states: dict[Line, LineState]) -> None:
@@ -165,6 +181,16 @@ class ActivityStore:
         )
 
 
+_LOCK_LINES = f"""
+WITH locked AS MATERIALIZED (
+    SELECT line_id, since, judged_to, due_at FROM driver_hours WHERE line_id = ANY(%s)
+    ORDER BY line_id FOR NO KEY UPDATE
+)
+SELECT c.locked, l.line_id,
+    {_TIME_US.format("l.since")}, {_TIME_US.format("l.judged_to")}, {_TIME_US.format("l.due_at")}
+FROM (SELECT count(*) AS locked FROM locked) c LEFT JOIN locked l
+    ON l.judged_to > {_TIME.format("%s")} OR l.due_at <= {_TIME.format("%s")} OR l.line_id LIKE 'vehicle:%%'
+"""
 _SINCE = _TIME.format("w.since_us")
 # The change that holds at the time itself is looked up vehicle by vehicle: a driver has few, and a long history.
 _CHANGES_OF_DRIVER = f"""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from detectors.fix import Fix
 from detectors.hours import judge_hours
+from storage.activity import ActivityStore
 from tests.running_worker import RigMaker, WorkerRig, make_rig, message, rig
 from tests.scenario import CAR, DRIVER, HANOI, MONDAY, Part, at, day, drive, fixes_of, stop
 from tests.table_state import table_state
@@ -85,6 +86,30 @@ async def test_a_lawful_drive_is_judged_only_when_something_may_come(
     monkeypatch.setattr("hanhtrinh.worker.hours.judge_hours", counted)
     await run(rig, fixes_of(day(drive(hours=3, minutes=40))), batch_max_messages=5)
     assert len(judged) == 1
+
+
+async def test_a_fleet_that_begins_its_morning_is_judged_when_its_hours_may_be_full(
+    rig: WorkerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    timeline = ActivityStore.timeline
+
+    async def counted(store: ActivityStore, lines: Any) -> Any:
+        read.append(len(lines))
+        return await timeline(store, lines)
+
+    monkeypatch.setattr(ActivityStore, "timeline", counted)
+    morning = fixes_of(day(drive(minutes=5)))
+    fleet = [
+        fix._replace(vehicle_id=f"V{number}", driver_id=None if number == 3 else f"D{number}")
+        for fix in morning
+        for number in range(4)
+    ]
+    await run(rig, sorted(fleet, key=lambda fix: fix.time_us), batch_max_messages=20)
+    assert read == []
+    lines = await rig.rows("SELECT line_id, due_at - judged_to FROM driver_hours ORDER BY line_id")
+    soonest = timedelta(hours=3, minutes=45)
+    assert lines == [(name, soonest) for name in ("driver:D0", "driver:D1", "driver:D2", "vehicle:V3")]
 
 
 def week(days: int, last: Part) -> list[Part]:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from detectors.activity import Activity
 from detectors.columns import UNKNOWN
 from detectors.fix import to_us
-from detectors.hours import HoursJudgement, HoursRules, LimitWarning, Line, judge_hours, reset_before
+from detectors.hours import HoursRules, Interval, LimitWarning, Line, judge_hours, reset_before
 from detectors.journeys import Legs
 from detectors.violation import Violation
 from hanhtrinh.driver_packs import DriverPacks
@@ -23,6 +24,9 @@ from storage.violations import StageCount, ViolationStore
 ReceivedUs = Callable[[Violation | LimitWarning], int]
 """When the message that led to something was received."""
 
+FOREVER_US = 10**17
+"""Beyond the times of all fixes, and still one that the database can hold."""
+_MINUTE_US = 60_000_000
 _LOOK_BACK_US = tuple(hours * 3_600_000_000 for hours in (12, 48, 336))
 
 
@@ -61,6 +65,12 @@ def _line(key: int, roster: Roster) -> Line:
     return Line(None, roster.vehicles.names[-2 - key]) if key < 0 else Line(roster.drivers.names[key], None)
 
 
+def _unjudged(rules: HoursRules, begin_us: int) -> LineState:
+    """The state of a line of which nothing is known before a time."""
+    nothing_driven = Interval(begin_us - 1, begin_us, Activity.STOPPED, "")
+    return LineState(0, begin_us, judge_hours(Line(None, ""), [nothing_driven], rules).due_us)
+
+
 class HoursKeeper:
     """Keeps the driving-time violations of lines equal to what their stored timelines say."""
 
@@ -88,17 +98,40 @@ class HoursKeeper:
         """
         if not touched:
             return []
-        states = await self._activity.lock_lines([each.line for each in touched])
-        new = [each.line for each in touched if each.line not in states]
+        states = await self._lock(touched)
+        new = [each for each in touched if each.line in states and states[each.line] is None]
         if new:
-            await self._activity.open_lines(new)
-            states.update(await self._activity.lock_lines(new))
-        due = [
-            each
-            for each in touched
-            if each.end_us >= states[each.line].due_us or each.begin_us < states[each.line].judged_to_us
-        ]
-        return await self._judge(due, states, received_us, why)
+            await self._open(new)
+            states |= await self._lock(new)
+        due, known = [], {line: state for line, state in states.items() if state is not None}
+        for each in touched:
+            state = known.get(each.line)
+            if state is None:
+                continue
+            if each.end_us >= state.due_us or each.begin_us < state.judged_to_us:
+                due.append(each)
+            else:
+                self._remember(each.line, state)
+        return await self._judge(due, known, received_us, why)
+
+    async def _lock(self, touched: Sequence[TouchedLine]) -> dict[Line, LineState | None]:
+        """The states of those that may be due, None for those never seen."""
+        begin_us, end_us = min(each.begin_us for each in touched), max(each.end_us for each in touched)
+        return await self._activity.lock_lines([each.line for each in touched], begin_us, end_us)
+
+    async def _open(self, new: Sequence[TouchedLine]) -> None:
+        """Lines never seen stand as if judged when they began, with nothing driven: a morning begins a whole fleet's
+        lines at once, and none of them can have passed a limit yet."""
+        rules = await self._rules_of([each.line for each in new])
+        begun: dict[tuple[str, int], LineState] = {}
+        opened = {}
+        for each in new:
+            minute_us = each.begin_us - each.begin_us % _MINUTE_US
+            key = rules[each.line].pack, minute_us
+            if key not in begun:
+                begun[key] = _unjudged(rules[each.line], minute_us)
+            opened[each.line] = begun[key]
+        await self._activity.open_lines(opened)
 
     async def _judge(
         self, due: Sequence[TouchedLine], states: dict[Line, LineState], received_us: ReceivedUs, why: str
@@ -126,7 +159,10 @@ class HoursKeeper:
             stages += await self._warnings.add(
                 [self._owned(warning) for warning in judgement.warnings if warning.at_us >= new_us], received_us
             )
-            saved[line] = self._remember(line, judgement)
+            saved[line] = LineState(
+                judgement.since_us, judgement.judged_to_us, judgement.due_us, judgement.two_vehicles_us
+            )
+            self._remember(line, saved[line])
         await self._activity.save_lines(saved)
         return stages
 
@@ -166,11 +202,11 @@ class HoursKeeper:
             for number, each in enumerate(violations)
         ]
 
-    def _remember(self, line: Line, judgement: HoursJudgement) -> LineState:
+    def _remember(self, line: Line, state: LineState) -> None:
+        """A line that only its vehicle adds to need not be looked up again before its deadline."""
         if line.driver_id is None:
             assert line.vehicle_id is not None
             code = self._roster.vehicles.code(line.vehicle_id)
             if code < len(self._roster.line_due_us):
-                self._roster.line_due_us[code] = judgement.due_us
-                self._roster.line_judged_us[code] = judgement.judged_to_us
-        return LineState(judgement.since_us, judgement.judged_to_us, judgement.due_us, judgement.two_vehicles_us)
+                self._roster.line_due_us[code] = state.due_us
+                self._roster.line_judged_us[code] = state.judged_to_us

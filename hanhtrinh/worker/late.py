@@ -27,7 +27,7 @@ from detectors.silence import Silences
 from detectors.violation import Violation
 from hanhtrinh.detectors import context_of
 from hanhtrinh.rule_packs import LoadedPack
-from hanhtrinh.worker.hours import HoursKeeper, TouchedLine
+from hanhtrinh.worker.hours import FOREVER_US, HoursKeeper, TouchedLine
 from hanhtrinh.worker.roster import Roster
 from storage.activity import ActivityChange, ActivityStore
 from storage.connect import Connection
@@ -236,10 +236,9 @@ class LateJudge:
         drivers = await self._activity.replace(vehicle_id, since_us, judged.end_us, changes)
         if before:
             drivers.add(before.driver_id)
-        end_us = judged.stored[judged.rows - 1].fix.time_us
-        # Beginning before the line was ever judged to is what makes it due, whatever its deadline.
+        # Without an end they are due whatever their deadline: what began in the stretch may last until now.
         return [
-            TouchedLine(Line(driver, None if driver else vehicle_id), since_us - 1, end_us)
+            TouchedLine(Line(driver, None if driver else vehicle_id), since_us - 1, FOREVER_US)
             for driver in sorted(drivers, key=lambda name: name or "")
         ]
 
