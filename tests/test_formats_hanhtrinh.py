@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from detectors.fix import Fix, to_us
 from ingest.formats import REASONS, Decoded, FormatRegistry, Reject
 from ingest.formats.hanhtrinh_json import _decode_document, _fast_fix, _slow_fix
+from ingest.formats.registry import _route
 from ingest.raw import RawMessage
 
 FULL = {
@@ -232,6 +233,12 @@ def test_the_fast_way_is_the_slow_way_sooner(document: dict[str, Any]) -> None:
         slow = _slow_fix("51B-12345", payload)
         assert fast == slow
         assert repr(fast) == repr(slow)  # types and the signs of zeros too
+
+
+@given(st.text(max_size=80) | st.text("51B-/ é\x7f", min_size=60, max_size=70))
+def test_a_topic_read_at_a_glance_is_read_as_it_would_be_at_length(vehicle_id: str) -> None:
+    topic = f"hanhtrinh/{vehicle_id}"
+    assert FormatRegistry().device_id(topic) == _route(topic).device_id
 
 
 @given(

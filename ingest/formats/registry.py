@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ingest.formats import hanhtrinh_json, owntracks
-from ingest.formats.checked import checked_id, shown
+from ingest.formats.checked import MAX_ID_CHARS, checked_id, shown
 from ingest.formats.decoded import Decoded
 from ingest.formats.reasons import FixError, Reject
 from ingest.raw import RawMessage
 
 Decode = Callable[[str, bytes], Decoded]
 _MAX_TOPICS = 50_000
+_OWN = "hanhtrinh/"
 
 
 class _Route(NamedTuple):
@@ -23,7 +24,8 @@ class _Route(NamedTuple):
 class FormatRegistry:
     """Decodes raw messages of every known format.
 
-    What a topic means is remembered, for speed; the memory is bounded by forgetting everything at 50,000 topics,
+    Topics of our own are read as they come: remembered, a country's million vehicles would push each other out. What
+    another topic means is remembered, for speed; the memory is bounded by forgetting everything at 50,000 topics,
     which are about 13 MB.
     """
 
@@ -33,11 +35,15 @@ class FormatRegistry:
     def decode(self, message: RawMessage) -> Decoded:
         """The fixes and rejects of one message. Never raises because of what the message says."""
         topic, payload, _, _ = message
+        if topic.startswith(_OWN) and _is_plain(own_id := topic[len(_OWN) :]):
+            return hanhtrinh_json.decode(own_id, payload)
         device_id, decode = self._routes.get(topic) or self._learn(topic)
         return decode(device_id or "", payload)
 
     def device_id(self, topic: str) -> str | None:
         """The device a topic belongs to; None when no format knows the topic or the id cannot be one."""
+        if topic.startswith(_OWN) and _is_plain(own_id := topic[len(_OWN) :]):
+            return own_id
         return (self._routes.get(topic) or self._learn(topic)).device_id
 
     def _learn(self, topic: str) -> _Route:
@@ -45,6 +51,13 @@ class FormatRegistry:
             self._routes.clear()
         route = self._routes[topic] = _route(topic)
         return route
+
+
+def _is_plain(device_id: str) -> bool:
+    """Whether it can be an id of a whole topic level at a glance; what is not plain may still be one."""
+    return (
+        0 < len(device_id) <= MAX_ID_CHARS and device_id.isascii() and device_id.isprintable() and "/" not in device_id
+    )
 
 
 def _route(topic: str) -> _Route:
