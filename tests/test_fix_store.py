@@ -43,8 +43,27 @@ def row(fix: Fix, flags: int = 0, *, settled: bool = True) -> FixRow:
 
 async def stored(connection: Connection) -> list[tuple[Fix, int, bool]]:
     vehicles = await (await connection.execute("SELECT DISTINCT vehicle_id FROM fixes ORDER BY 1")).fetchall()
-    read = await FixStore(connection, ALONE).since([(name, 0) for (name,) in vehicles])
+    store = FixStore(connection, ALONE)
+    read = [each for (name,) in vehicles for each in await store.stretch(name, None, 1_000)]
     return [(each.fix, each.flags, each.settled) for each in read]
+
+
+async def test_a_vehicle_is_rebuilt_from_its_newest_settled_fix_or_its_anchor(
+    connection: Connection, store: FixStore
+) -> None:
+    def fixes(vehicle_id: str, settled: list[bool]) -> list[FixRow]:
+        return [
+            row(BARE._replace(vehicle_id=vehicle_id, time_us=TIME + n * 1_000_000), settled=each)
+            for n, each in enumerate(settled)
+        ]
+
+    await store.add_new([
+        *fixes("calm", [True, True, True]), *fixes("doubted", [True, True, False, False]), *fixes("never", [False] * 3)
+    ])  # fmt: skip
+    read = await store.since([("never", TIME + 1_000_000), ("calm", TIME), ("doubted", TIME), ("unheard of", TIME)])
+    assert [(each.fix.vehicle_id, (each.fix.time_us - TIME) // 1_000_000) for each in read] == [
+        ("never", 1), ("never", 2), ("calm", 2), ("doubted", 1), ("doubted", 2), ("doubted", 3),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("staged", [False, True], ids=["new", "staged"])
