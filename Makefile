@@ -42,6 +42,10 @@ bench: services $(DEV_VENV)/.installed ## Measure and print tables and JSON; ARG
 chaos: services $(DEV_VENV)/.installed ## Strike the running chain with a hundred kills and more; ARGS="--seed 7 --only worker"
 	$(DEV_VENV)/bin/python -m tests.chaos $(ARGS)
 
+.PHONY: bench-load
+bench-load: services $(DEV_VENV)/.installed ## Measure a whole country on this machine; ARGS="--soak 3600" to watch its memory
+	$(DEV_VENV)/bin/python -m benchmarks.load $(ARGS)
+
 .PHONY: lock
 lock: $(DEV_VENV)/.installed ## Write requirements*.txt again from pyproject.toml; ARGS="--upgrade" for newer versions
 	CUSTOM_COMPILE_COMMAND="make lock" $(DEV_VENV)/bin/pip-compile $(LOCK) --output-file requirements.txt pyproject.toml

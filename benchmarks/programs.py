@@ -16,6 +16,7 @@ from hanhtrinh.settings import PREFIX
 
 ROOT = Path(__file__).parents[1]
 _STOPS_WITHIN_S = 60
+_LAST_BYTES = 4_096
 
 
 class ProgramError(Exception):
@@ -47,6 +48,18 @@ class Program:
     def said(self) -> str:
         return self._said.read_text(errors="replace")
 
+    def last_line(self) -> str:
+        """The last whole line it said; empty before the first."""
+        with self._said.open("rb") as said:
+            said.seek(max(0, said.seek(0, os.SEEK_END) - _LAST_BYTES))
+            lines = said.read().split(b"\n")
+        return lines[-2].decode(errors="replace") if len(lines) > 1 else ""
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+
 
 def environment(settings: Mapping[str, object]) -> dict[str, str]:
     """An environment with these settings and none of the caller's own."""
@@ -57,15 +70,23 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
 @contextmanager
 def hanhtrinh(folder: Path, *arguments: str, **settings: object) -> Iterator[Program]:
     """`hanhtrinh ARGUMENTS` with these settings, until the block ends."""
-    said = folder / f"{arguments[0]}.log"
+    quiet = environment({"metrics_port": 0, "log_level": "warning", **settings})
+    with python(folder, arguments[0], "hanhtrinh", *arguments, environment=quiet) as program:
+        yield program
+
+
+@contextmanager
+def python(folder: Path, name: str, *arguments: str, environment: Mapping[str, str]) -> Iterator[Program]:
+    """`python -m ARGUMENTS` until the block ends; what it says is in the folder under this name."""
+    said = folder / f"{name}.log"
     with said.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hanhtrinh", *arguments],
+            [sys.executable, "-m", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             cwd=folder,
-            env=environment({"metrics_port": 0, "log_level": "warning", **settings}) | {"PYTHONPATH": str(ROOT)},
+            env={**environment, "PYTHONPATH": str(ROOT)},
         )
     try:
         yield Program(process, said)

@@ -62,3 +62,27 @@ def test_a_name_that_no_benchmark_has_is_refused_with_those_there_are() -> None:
     assert done.returncode == 2
     assert "speed" in done.stderr
     assert all(name in done.stderr for name in NAMES)
+
+
+def test_a_country_in_small_goes_all_the_way_and_comes_back_from_a_kill() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.load", "--quick", "--json"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=_ROOT,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-4_000:]
+    told = json.loads(done.stdout)
+    (report,) = told["benchmarks"]
+    median = {figure["name"]: figure["median"] for figure in report["figures"]}
+    # 6,000 vehicles for 8 s; how long anything took decides nothing here.
+    assert told["over_time"]
+    for name in (
+        "sustained", "event to commit, median", "event to commit, 99th percentile", "event to alert, median",
+        "CPU of worker", "memory of worker", "peak, per worker core", "table of fixes with its key", "write-ahead log",
+        "storing the fixes alone, client and server", "kill -9 to the next commit", "one MQTT bridge",
+        "bridges for this fleet",
+    ):  # fmt: skip
+        assert median[name] > 0, name

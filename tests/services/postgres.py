@@ -39,6 +39,11 @@ class Postgres:
     def admin_url(self) -> str:
         return self._server.url("postgres")
 
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        return self._server.pid
+
     def start(self) -> None:
         self._server.start()
 

@@ -1,0 +1,1 @@
+"""A whole country on one machine: a million vehicles through Kafka into one worker."""
