@@ -25,6 +25,7 @@ from tests.chaos.suite import disturbed, undisturbed
 from tests.chaos.verifier import verdict
 from tests.chaos.workload import SHORT_DAY, make_day
 from tests.chaos.world import running_world
+from tests.outbox_rows import everyone
 from tests.running_worker import WorkerRig, journey, make_rig, message, rig
 from tests.services.postgres import DatabaseServer
 from tests.services.process import free_port
@@ -93,9 +94,8 @@ async def judged(rig: WorkerRig) -> WorkerRig:
     await rig.append([*(message(fix) for fix in trip), message(trip[0])._replace(payload=b"{")])
     await rig.work_off()
     outbox = Outbox(lambda: connect(rig.url))
-    await outbox.fan_out({"webhook": {}})
-    for (alert_id,) in await rig.rows("SELECT alert_id FROM alerts"):
-        await outbox.mark_sent(alert_id, "webhook")
+    await outbox.fan_out(everyone("webhook"))
+    await outbox.mark_sent([alert_id for (alert_id,) in await rig.rows("SELECT alert_id FROM alerts")], "webhook")
     await outbox.close()
     return rig
 
