@@ -46,6 +46,10 @@ chaos: services $(DEV_VENV)/.installed ## Strike the running chain with a hundre
 bench-load: services $(DEV_VENV)/.installed ## Measure a whole country on this machine; ARGS="--soak 3600" to watch its memory
 	$(DEV_VENV)/bin/python -m benchmarks.load $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(DEV_VENV)/.installed ## Throw a million inputs at every decoder and reader; ARGS="--inputs 1000000 --seed 7"
+	$(DEV_VENV)/bin/python -m tests.fuzz $(ARGS)
+
 .PHONY: lock
 lock: $(DEV_VENV)/.installed ## Write requirements*.txt again from pyproject.toml; ARGS="--upgrade" for newer versions
 	CUSTOM_COMPILE_COMMAND="make lock" $(DEV_VENV)/bin/pip-compile $(LOCK) --output-file requirements.txt pyproject.toml

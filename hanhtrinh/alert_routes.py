@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
@@ -28,6 +27,7 @@ from hanhtrinh.channels import build_channels
 from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.rule_packs import LoadedPack
 from hanhtrinh.settings import Settings, SettingsError
+from hanhtrinh.toml_file import TomlError, read_toml
 
 _SPAN = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -129,10 +129,10 @@ def build_routes(settings: Settings, pack: LoadedPack, console: Console | None =
 def read_alerts_file(path: Path, pack: LoadedPack) -> list[ChannelSpec]:
     """The channels of the file, checked against the kinds and bands there are. SettingsError is a line per mistake."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = read_toml(path)
     except OSError as error:
         raise SettingsError(f"HANHTRINH_ALERTS_FILE {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except TomlError as error:
         raise SettingsError(f"{path}: not TOML: {error}") from error
     try:
         specs = AlertsFile.model_validate(document).channel

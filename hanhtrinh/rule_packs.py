@@ -19,6 +19,7 @@ from detectors.hours_timeline import resting
 from detectors.local_time import LocalCalendar
 from detectors.rules import Dated, Rule, RulePack, dated
 from detectors.rules.driving_time import HoursPack
+from hanhtrinh.toml_file import TomlError, read_toml
 
 
 class RulePackError(Exception):
@@ -87,6 +88,7 @@ _HOURS_KEYS = frozenset(
         "continuous_driving", "daily_driving", "weekly_driving", "fortnight_driving",
     }
 )  # fmt: skip
+_MAX_TWO_VEHICLES_S = 86_400
 _SHARED_KEYS = frozenset({"name", "title", "time_zone"})
 _VEHICLE_KEYS = frozenset(RulePack.__slots__) - _SHARED_KEYS
 
@@ -111,7 +113,7 @@ def _zone(name: str, pack: str) -> ZoneInfo:
 def _dated(rules: Sequence[Rule], zone: ZoneInfo, pack: str) -> Dated[Rule]:
     try:
         return dated(rules, lambda day: _midnight_us(day, zone))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RulePackError(f"rule pack {pack}: {error}") from None
 
 
@@ -131,6 +133,8 @@ def _hours(document: dict[str, Any], name: str) -> HoursRules:
     rest = {} if document.keys() & _VEHICLE_KEYS else {key: document[key] for key in document.keys() - known}
     pack = _checked(_HOURS_PACK, {key: document[key] for key in document.keys() & known} | rest, name)
     _check_hours(pack, name)
+    if pack.two_vehicles_s > _MAX_TWO_VEHICLES_S:
+        raise RulePackError(f"rule pack {name}: two_vehicles_s is {pack.two_vehicles_s:g}, expected up to a day")
     zone = _zone(pack.time_zone, name)
     return HoursRules(
         pack.name,
@@ -178,7 +182,7 @@ def _overridden(name_or_path: str, overrides: Sequence[str]) -> tuple[dict[str, 
 def _read(name_or_path: str) -> dict[str, Any]:
     try:
         if name_or_path.endswith(".toml"):
-            return tomllib.loads(Path(name_or_path).read_text(encoding="utf-8"))
+            return read_toml(Path(name_or_path))
         return tomllib.loads((resources.files("detectors.rules") / f"{name_or_path}.toml").read_text(encoding="utf-8"))
     except FileNotFoundError:
         built_in = sorted(
@@ -189,8 +193,10 @@ def _read(name_or_path: str) -> dict[str, Any]:
         raise RulePackError(
             f"no rule pack {name_or_path!r}: give a .toml file or one of {', '.join(built_in)}"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except TomlError as error:
         raise RulePackError(f"rule pack {name_or_path}: not TOML: {error}") from None
+    except OSError as error:
+        raise RulePackError(f"rule pack {name_or_path}: {error.strerror}") from None
 
 
 def _parse_override(override: str) -> tuple[str, float]:
@@ -228,7 +234,14 @@ def _is_number(value: object) -> bool:
 def _numbers(node: Any, prefix: str = "") -> list[str]:
     """Dotted names of all numbers, bands and dates apart."""
     if isinstance(node, list):
-        return sorted({name for each in node if "name" not in each for name in _numbers(each, prefix)})
+        return sorted(
+            {
+                name
+                for each in node
+                if not (isinstance(each, dict) and "name" in each)
+                for name in _numbers(each, prefix)
+            }
+        )
     if isinstance(node, dict):
         return [n for key, value in node.items() for n in _numbers(value, f"{prefix}.{key}" if prefix else key)]
     return [prefix] if _is_number(node) else []

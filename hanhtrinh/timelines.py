@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
@@ -18,6 +19,8 @@ COLUMNS = ("driver_id", "start", "end", "activity")
 OPTIONAL_COLUMNS = ("vehicle_id", "vehicle_kind")
 _ACTIVITIES = {activity.name.lower(): activity for activity in Activity}
 _SHOWN_ERRORS = 5
+_MAX_LINE_CHARS = 64 << 10
+_MAX_CHARS = 1 << 30
 # Written by spreadsheets where the comma is the decimal sign.
 _DELIMITERS = ",;\t"
 
@@ -33,17 +36,20 @@ def read_timelines(path: Path, zone: tzinfo | None = None) -> dict[Line, list[In
     """
     lines: dict[Line, list[Interval]] = {}
     bad: list[str] = []
+    bad_rows = 0
     with _opened(path) as file:
         for number, row in _rows(path, file):
             try:
                 line, interval = _interval(row, zone)
             except ValueError as error:
-                bad.append(f"line {number}: {error}")
+                bad_rows += 1
+                if len(bad) < _SHOWN_ERRORS:
+                    bad.append(f"line {number}: {error}")
                 continue
             lines.setdefault(line, []).append(interval)
     if bad:
-        more = f"; and {len(bad) - _SHOWN_ERRORS} more" if len(bad) > _SHOWN_ERRORS else ""
-        raise TimelineError(f"{path}: {'; '.join(bad[:_SHOWN_ERRORS])}{more}")
+        more = f"; and {bad_rows - len(bad)} more" if bad_rows > len(bad) else ""
+        raise TimelineError(f"{path}: {'; '.join(bad)}{more}")
     return lines
 
 
@@ -56,12 +62,13 @@ def _opened(path: Path) -> Iterator[TextIO]:
         else:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 yield file
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise TimelineError(f"{path}: cannot be read as CSV: {error}") from None
 
 
 def _rows(path: Path, file: TextIO) -> Iterator[tuple[int, dict[str, str | None]]]:
-    header = file.readline()
+    lines = _bounded_lines(path, file)
+    header = next(lines, "")
     delimiter = max(_DELIMITERS, key=header.count)
     names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
     missing = [name for name in COLUMNS if name not in names]
@@ -70,9 +77,22 @@ def _rows(path: Path, file: TextIO) -> Iterator[tuple[int, dict[str, str | None]
             f"{path}: no column {', '.join(missing)} in the first line; expected {', '.join(COLUMNS)}"
             f" and perhaps {', '.join(OPTIONAL_COLUMNS)}"
         )
-    reader = csv.DictReader(file, names, delimiter=delimiter)
+    reader = csv.DictReader(lines, names, delimiter=delimiter)
     for row in reader:
         yield reader.line_num + 1, row
+
+
+def _bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
+    """The lines, never more than a bound in memory, whatever a .gz expands to."""
+    chars = number = 0
+    while line := file.readline(_MAX_LINE_CHARS + 1):
+        number += 1
+        chars += len(line)
+        if len(line) > _MAX_LINE_CHARS:
+            raise TimelineError(f"{path}: line {number} is longer than {_MAX_LINE_CHARS} characters")
+        if chars > _MAX_CHARS:
+            raise TimelineError(f"{path}: is longer than {_MAX_CHARS} characters: give it in parts")
+        yield line
 
 
 def _interval(row: dict[str, str | None], zone: tzinfo | None) -> tuple[Line, Interval]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -11,6 +12,9 @@ from typing import NamedTuple
 
 # Written by spreadsheets where the comma is the decimal sign.
 _DELIMITERS = ",;\t"
+# Both several times a country's vehicles.
+_MAX_BYTES = 256 << 20
+_MAX_ROWS = 5_000_000
 
 
 class RegistryError(Exception):
@@ -130,17 +134,28 @@ def cells_of(
 def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The column names, and every row that is not blank with the line on which it ends."""
     try:
-        text = path.read_text("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise RegistryError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB: give it in parts")
+        text = content.decode("utf-8-sig")
+        del content
     except OSError as error:
         raise RegistryError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise RegistryError(f"{path}: is no UTF-8 text (byte {error.start}): save it as CSV UTF-8") from error
-    header = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=header.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
+    lines = io.StringIO(text, newline="")
+    delimiter = max(_DELIMITERS, key=lines.readline().count)
+    lines.seek(0)
+    reader = csv.reader(lines, delimiter=delimiter)
     try:
         columns = [name.strip() for name in next(reader, [])]
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        rows: list[tuple[int, list[str]]] = []
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append((reader.line_num, row))
+            if len(rows) > _MAX_ROWS:
+                raise RegistryError(f"{path}: has more than {_MAX_ROWS} rows: give it in parts")
     except csv.Error as error:
         raise RegistryError(f"{path}: line {reader.line_num}: {error}") from error
     return columns, rows

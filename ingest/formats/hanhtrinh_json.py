@@ -61,6 +61,8 @@ _decode_document = msgspec.json.Decoder(Document).decode
 _decode_any = msgspec.json.Decoder(Any).decode
 _FIRST_US = int(TIME_US.low)
 _LAST_US = int(TIME_US.high)
+# Each reject is a dead letter with the bytes of the whole message: 256 KiB of "1,1,1" would be 34 GB of letters.
+_MAX_REJECTS = 100
 
 
 def decode(vehicle_id: str, payload: bytes) -> Decoded:
@@ -124,11 +126,18 @@ def _decode_slowly(vehicle_id: str, payload: bytes) -> Decoded:
             return Decoded([], [error.reject()])
     fixes: list[Fix] = []
     rejects: list[Reject] = []
+    unnamed = 0
     for index, item in enumerate(items):
         try:
             fixes.append(_item_fix(vehicle_id, bytes(item)))
         except FixError as error:
-            rejects.append(error.reject(f"[{index}] "))
+            if len(rejects) < _MAX_REJECTS:
+                rejects.append(error.reject(f"[{index}] "))
+            else:
+                unnamed += 1
+    if unnamed:
+        first = rejects[-1]
+        rejects[-1] = first._replace(detail=f"{first.detail}; and {unnamed} more positions that cannot be used")
     if not items:
         rejects.append(Reject("empty", "a list without positions"))
     return Decoded(fixes, rejects)

@@ -10,12 +10,15 @@ import pyarrow as pa
 
 from ingest.recordings.mapping import RecordingError
 
+MAX_LINE_BYTES = 4 << 20
+"""Of one line or row, decompressed: 16 times what a worker takes as a message."""
+
 
 class CountedFile:
     """An open file that tells how many of its bytes on disk were read."""
 
     def __init__(self, path: Path, progress: Callable[[int], None] | None) -> None:
-        self._path = path
+        self.path = path
         self._file = path.open("rb")
         self._progress = progress
         self._told = 0
@@ -29,7 +32,7 @@ class CountedFile:
     def text(self) -> Any:
         """The content as a pyarrow stream, decompressed when the name ends in .gz."""
         stream = pa.PythonFile(self, mode="r")
-        return pa.CompressedInputStream(stream, "gzip") if self._path.suffix == ".gz" else stream
+        return pa.CompressedInputStream(stream, "gzip") if self.path.suffix.lower() == ".gz" else stream
 
     def read(self, size: int = -1) -> bytes:
         content = self._file.read(size)
@@ -46,7 +49,7 @@ class CountedFile:
 
     def all_read(self) -> None:
         if self._progress is not None:
-            self._progress(self._path.stat().st_size)
+            self._progress(self.path.stat().st_size)
 
 
 def kind_of(path: Path) -> str:
@@ -61,8 +64,9 @@ def kind_of(path: Path) -> str:
     return kinds[last]
 
 
-def numbered_lines(stream: Any) -> Iterator[tuple[int, bytes]]:
-    """Lines that are not blank, with their numbers."""
+def numbered_lines(file: CountedFile) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, with their numbers. RecordingError at a line longer than MAX_LINE_BYTES."""
+    stream = file.text()
     rest = b""
     number = 0
     while block := stream.read(1 << 20):
@@ -71,5 +75,9 @@ def numbered_lines(stream: Any) -> Iterator[tuple[int, bytes]]:
             number += 1
             if line.strip():
                 yield number, line
+        if len(rest) > MAX_LINE_BYTES:
+            raise RecordingError(
+                f"{file.path}: line {number + 1} is longer than {MAX_LINE_BYTES >> 20} MiB, expected one message or row"
+            )
     if rest.strip():
         yield number + 1, rest

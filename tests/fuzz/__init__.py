@@ -1,0 +1,1 @@
+"""Fuzzing: whatever bytes arrive, the named outcome and nothing else. `make fuzz` is the long form."""
