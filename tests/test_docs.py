@@ -38,7 +38,7 @@ NOT_RUN = {
     "needs a violation": r"hanhtrinh excuse ",
     "needs stored fixes": r"hanhtrinh rejudge ",
     "starts from nothing": r"git clone |cd |make ",
-    "changes the code": r"make (format|lock|env-example|bench)\b|python -m |\.venv/bin/python docs/images/",
+    "changes the code": r"make (format|lock|env-example|bench|fuzz)\b|python -m |\.venv/bin/python docs/images/",
 }
 CHECKED_ONLY = ("make", "docker")
 COMPOSE_OPTIONS = {
