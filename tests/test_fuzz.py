@@ -202,6 +202,7 @@ def test_a_rule_pack_that_cannot_be_read_is_refused(tmp_path: Path, text: str, m
         load_pack(str(path), () if "vehicles" in message else ("speeding.max_gap_s=1",))
 
 
+CONTRADICTING = Path(__file__).parent / "fuzz" / "contradicting.parquet"
 HEAD = b"vehicle_id,time,lat,lon\n"
 MIB = 1 << 20
 BOMBS = {
@@ -241,6 +242,29 @@ def test_a_broken_gzip_is_refused_by_name(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"")[:10] + b"\xff" * 20)
     with pytest.raises(TimelineError, match="cannot be read"):
         read_timelines(path)
+
+
+def test_refused_gzip_files_leave_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "day.csv.gz"
+    path.write_bytes(b"\x1f\xfc no gzip")
+
+    def pages() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[0])
+
+    with pytest.raises(RecordingError, match="is no whole gzip file"):
+        read(path)
+    before = pages()
+    for _ in range(200):
+        with pytest.raises(RecordingError):
+            read(path)
+    assert (pages() - before) * resource.getpagesize() < 50 * MIB
+
+
+def test_parquet_metadata_that_contradict_themselves_do_not_end_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "day.parquet"
+    path.write_bytes(CONTRADICTING.read_bytes())
+    with pytest.raises(RecordingError):
+        read(path)
 
 
 def test_a_long_cell_repeated_in_a_parquet_file_is_refused(tmp_path: Path) -> None:

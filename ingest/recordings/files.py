@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,25 @@ class CountedFile:
     def text(self) -> Any:
         """The content as a pyarrow stream, decompressed when the name ends in .gz."""
         stream = pa.PythonFile(self, mode="r")
-        return pa.CompressedInputStream(stream, "gzip") if self.path.suffix.lower() == ".gz" else stream
+        return pa.CompressedInputStream(stream, "gzip") if self._is_zipped else stream
+
+    def blocks(self, size: int) -> Iterator[bytes]:
+        """The content, decompressed like `text`, at most `size` bytes at once. RecordingError when it is no gzip."""
+        # Not through pyarrow, whose streams keep the buffer of every read that fails.
+        stream: Any = gzip.GzipFile(fileobj=self._file) if self._is_zipped else self._file
+        before = 0
+        try:
+            while block := stream.read(size):
+                if self._progress is not None:
+                    self._progress(self._file.tell() - before)
+                    before = self._file.tell()
+                yield block
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise RecordingError(f"{self.path}: is no whole gzip file: {error}") from error
+
+    @property
+    def _is_zipped(self) -> bool:
+        return self.path.suffix.lower() == ".gz"
 
     def read(self, size: int = -1) -> bytes:
         content = self._file.read(size)
@@ -66,10 +86,9 @@ def kind_of(path: Path) -> str:
 
 def numbered_lines(file: CountedFile) -> Iterator[tuple[int, bytes]]:
     """Lines that are not blank, with their numbers. RecordingError at a line longer than MAX_LINE_BYTES."""
-    stream = file.text()
     rest = b""
     number = 0
-    while block := stream.read(1 << 20):
+    for block in file.blocks(1 << 20):
         *whole, rest = (rest + block).split(b"\n")
         for line in whole:
             number += 1

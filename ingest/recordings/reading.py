@@ -26,7 +26,7 @@ _CHUNK_ROWS = 65_536
 _DELIMITERS = ",;\t|"
 _MAX_COLUMNS = 10_000
 _MAX_CELL_BYTES = 64 << 10
-_MAX_COLUMN_BYTES = 1 << 30
+_MAX_GROUP_BYTES = 4 << 30
 # What is kept of rows that are no Fix before it is handed on.
 _MAX_WAITING = 200_000
 _MAX_WAITING_BYTES = 64 << 20
@@ -144,7 +144,7 @@ class Recording:
             texts = [name for name in wanted if _is_text(schema.field(name).type)]
             # As dictionaries, so that a long text that is repeated is there once until its length is known.
             opened = parquet.ParquetFile(self.path, read_dictionary=texts)
-            self._demand_small(opened.metadata, wanted)
+            self._demand_small(opened.metadata)
             first = 1
             for batch in opened.iter_batches(batch_size=rows, columns=wanted):
                 numbers = np.arange(first, first + batch.num_rows, dtype=np.int64)
@@ -154,14 +154,14 @@ class Recording:
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise RecordingError(f"{self.path}: not a Parquet file that can be read: {error}") from error
 
-    def _demand_small(self, metadata: Any, wanted: list[str]) -> None:
+    def _demand_small(self, metadata: Any) -> None:
+        # Not column by column: pyarrow ends the process where the metadata of a column contradict themselves.
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
-            for column in map(group.column, range(group.num_columns)):
-                if column.path_in_schema in wanted and column.total_uncompressed_size > _MAX_COLUMN_BYTES:
-                    raise RecordingError(
-                        f"{self.path}: column {column.path_in_schema!r} has a row group of"
-                        f" {column.total_uncompressed_size} bytes, at most {_MAX_COLUMN_BYTES} are read"
-                    )
+            if group.total_byte_size > _MAX_GROUP_BYTES:
+                raise RecordingError(
+                    f"{self.path}: has a row group of {group.total_byte_size} bytes, at most {_MAX_GROUP_BYTES} are"
+                    " read: write it with smaller row groups"
+                )
 
     def _plain(self, name: str, column: Any) -> Any:
         if not pa.types.is_dictionary(column.type):
