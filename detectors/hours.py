@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from detectors.activity import Activity
 from detectors.hours_continuous import judge_continuous
-from detectors.hours_findings import Case, Clock, LimitWarning
+from detectors.hours_findings import Case, Clock, Findings, LimitWarning
+from detectors.hours_grades import graded, shown_driving
 from detectors.hours_periods import judge_days, judge_weeks
 from detectors.hours_rules import HoursRules
 from detectors.hours_timeline import Interval, Line, Timeline, flatten
@@ -18,7 +20,7 @@ from detectors.rules.driving_time import HoursKind
 from detectors.violation import Violation
 
 __all__ = ["Clock", "HoursJudgement", "HoursRules", "Interval", "LimitWarning", "Line", "flatten", "judge_hours",
-           "reset_before"]  # fmt: skip
+           "reset_before", "shown_driving"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +42,33 @@ class HoursJudgement:
     """When the driver was last driving two vehicles at once: a placeholder, whose driving then is not counted."""
 
 
-def judge_hours(line: Line, intervals: Sequence[Interval], rules: HoursRules, since_us: int = 0) -> HoursJudgement:
+def judge_hours(
+    line: Line,
+    intervals: Sequence[Interval],
+    rules: HoursRules,
+    since_us: int = 0,
+    shown: Sequence[Interval] | None = None,
+) -> HoursJudgement:
     """Judge a line that begins after a rest: the `since_us` of an earlier judgement, or its very beginning.
 
     `intervals` may come in any order and from any vehicles. More than a limit is a violation, the limit is not. What
-    counts driving from before `since_us` is left out: it stands as it was judged.
+    counts driving from before `since_us` is left out: it stands as it was judged. `shown` are the same intervals with
+    no more driving than fixes show (`shown_driving`), which decide the grade; None: the intervals are exact.
     """
-    timeline = Timeline(intervals, rules.two_vehicles_us)
+    timeline = _timeline(intervals, rules)
     if not timeline.intervals:
         return HoursJudgement([], since_us, 0, 0)
     case = Case(line, timeline, rules)
-    found = [judge_continuous(case), judge_days(case), judge_weeks(case)]
+    found = _find(case)
     violations = [
         each for part in found for each in part.violations if rules.is_whole(each.kind, each.started_us, since_us)
     ]
+    violations = graded(case, violations, shown, lambda other: [v for part in _find(other) for v in part.violations])
     warnings = [each for part in found for each in part.warnings if rules.is_whole(each.kind, each.at_us, since_us)]
     violations.sort(key=lambda each: (each.started_us, each.kind))
     warnings.sort(key=lambda each: (each.at_us, each.kind))
     due_us = min(due for part in found for due in part.due_us)
-    if any(each.status == "open" for each in violations):
+    if any(each.status == "open" or _may_rise(each, shown) for each in violations):
         due_us = timeline.end_us  # it grows with every fix
     changes = [rules.continuous.next_change_us(timeline.end_us)]
     changes += [dated.next_change_us(timeline.end_us) for dated in rules.periods]
@@ -74,12 +84,28 @@ def judge_hours(line: Line, intervals: Sequence[Interval], rules: HoursRules, si
     )
 
 
+def _timeline(intervals: Sequence[Interval], rules: HoursRules) -> Timeline:
+    return Timeline(intervals, rules.two_vehicles_us, rules.unknown_resets_us)
+
+
+def _find(case: Case) -> tuple[Findings, ...]:
+    return judge_continuous(case), judge_days(case), judge_weeks(case)
+
+
+def _may_rise(violation: Violation, shown: Sequence[Interval] | None) -> bool:
+    """Whether it closed in the last driving, of which the next fix may show more."""
+    if not shown or violation.closed_us is None:
+        return False
+    latest = max(shown, key=lambda each: each.end_us)
+    return latest.activity == Activity.UNKNOWN and violation.closed_us > latest.begin_us
+
+
 def reset_before(intervals: Sequence[Interval], time_us: int, rules: HoursRules) -> int | None:
     """Where judging what changed at a time may begin, whatever came before these intervals.
 
     None when they show no such rest: the line must be read from further back.
     """
-    timeline = Timeline(intervals, rules.two_vehicles_us)
+    timeline = _timeline(intervals, rules)
     horizon_us = _horizon_us(timeline, rules, time_us)
     return None if horizon_us is None else _complete_rest_us(timeline, rules, horizon_us)
 

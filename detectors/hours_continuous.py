@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from detectors.hours_findings import Case, Clock, Findings, LimitWarning
 from detectors.hours_limits import FAR_US, Moment, Stretch, earliest_us, excess, nearness
-from detectors.hours_timeline import Rest, Resting, Timeline, with_unknown
+from detectors.hours_timeline import Rest, Resting, Timeline
 from detectors.rules import Dated
 from detectors.rules.driving_time import ContinuousRule, HoursKind
-from detectors.violation import Grade, Violation, rfc3339
+from detectors.violation import Violation, rfc3339
 
 
 class Stop(NamedTuple):
@@ -90,9 +90,6 @@ def judge_continuous(case: Case) -> Findings:
     found = Findings()
     every = drives(timeline, rules, rest)
     passed = _passed(timeline, every, rules)
-    excused = passed
-    if passed and timeline.has_unknown:
-        excused = _passed(timeline, drives(timeline, rules, with_unknown(rest)), rules)
     least_us = _least_us(rules)
     for drive in every:
         if drive.driven_us < least_us:
@@ -102,8 +99,8 @@ def judge_continuous(case: Case) -> Findings:
         if warned and (moment is None or warned.at_us < moment.at_us):
             found.warnings.append(_warning(case, drive, warned))
         if moment:
-            found.violations.append(_violation(case, drive, moment, excused))
-            found.violations += _short_rests(case, drive, moment, excused)
+            found.violations.append(_violation(case, drive, moment))
+            found.violations += _short_rests(case, drive, moment)
     _stand(case, every[-1] if every else None, found)
     return found
 
@@ -150,9 +147,8 @@ def _stand(case: Case, latest: Drive | None, found: Findings) -> None:
     found.due_us.append(earliest_us(driven_us, end_us, rule.limit_us, rule.warn_us, warned=warned))
 
 
-def _violation(case: Case, drive: Drive, moment: Moment[ContinuousRule], excused: Passed) -> Violation:
+def _violation(case: Case, drive: Drive, moment: Moment[ContinuousRule]) -> Violation:
     rule, timeline = moment.rule, case.timeline
-    stands = any(drive.begin_us <= each.begin_us and each.end_us <= drive.end_us for each in excused)
     first = timeline.pieces_before(drive.begin_us)
     evidence: dict[str, str | int] = {
         "driving_began_at": rfc3339(drive.begin_us),
@@ -164,7 +160,7 @@ def _violation(case: Case, drive: Drive, moment: Moment[ContinuousRule], excused
         HoursKind.CONTINUOUS,
         rule.valid_from.isoformat(),
         rule.source,
-        "confirmed" if stands else "review",
+        (),
         (moment.at_us, drive.end_us),
         rule.limit_us,
         drive.driven_us,
@@ -176,22 +172,20 @@ def _violation(case: Case, drive: Drive, moment: Moment[ContinuousRule], excused
     )
 
 
-def _short_rests(case: Case, drive: Drive, moment: Moment[ContinuousRule], excused: Passed) -> list[Violation]:
+def _short_rests(case: Case, drive: Drive, moment: Moment[ContinuousRule]) -> list[Violation]:
     found = []
     for stop in drive.stops:
         (begin_us, end_us), rule = stop.rest, case.rules.continuous.at(stop.rest.begin_us)
         resumed_us = case.timeline.next_driving_us(end_us)
         if resumed_us is None or resumed_us >= drive.end_us:
             continue
-        stands = any(stop in each.stops for each in excused)
-        grade: Grade = "confirmed" if stands else "review"
         proven_us = max(moment.at_us, resumed_us)
         found.append(
             case.violation(
                 HoursKind.SHORT_REST,
                 rule.valid_from.isoformat(),
                 rule.source,
-                grade,
+                (),
                 (begin_us, end_us),
                 stop.required_us,
                 end_us - begin_us,

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from detectors.hours_rules import HoursRules
 from detectors.hours_timeline import Interval, Line, Timeline
 from detectors.rules.driving_time import HoursKind
-from detectors.violation import Grade, HoursFigures, RuleName, Violation, Whereabouts, rfc3339
+from detectors.violation import HoursFigures, RuleName, Violation, Whereabouts, rfc3339
+
+_NOT_NAMED = "no driver is named: drivers may have taken turns"
 
 
 class Clock(NamedTuple):
@@ -109,7 +111,7 @@ class Case:
         kind: HoursKind,
         version: str,
         source: str,
-        grade: Grade,
+        doubts: Sequence[str],
         span_us: tuple[int, int],
         limit_us: int,
         actual_us: int,
@@ -119,12 +121,16 @@ class Case:
         closed_us: int | None,
         vehicles: Sequence[str],
     ) -> Violation:
-        """A violation of this line, open while nothing has closed it."""
+        """A violation of this line, open while nothing has closed it, and for review where anything is doubtful.
+
+        That one person drove is what nobody knows where no driver is named: a change of drivers cannot be seen.
+        """
         started_us, ended_us = span_us
+        doubts = [*doubts, *([] if self.line.driver_id is not None else [_NOT_NAMED])]
         return Violation(
             kind=kind.value,
             rule=self.rule_name(kind, version),
-            grade=grade,
+            grade="review" if doubts else "confirmed",
             status="open" if closed_us is None else "closed",
             vehicle_id=self.vehicle_at(started_us),
             driver_id=self.line.driver_id,
@@ -135,7 +141,12 @@ class Case:
             fixes=None,
             figures=HoursFigures(limit_s=limit_us / 1e6, actual_s=actual_us / 1e6),
             judged_by=dict(judged_by),
-            evidence={**evidence, "vehicles": list(vehicles), "law": source},
+            evidence={
+                **evidence,
+                "vehicles": list(vehicles),
+                "law": source,
+                **({"review_because": doubts} if doubts else {}),
+            },
             proven_us=proven_us,
             closed_us=closed_us,
             ends=(

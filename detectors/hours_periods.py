@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from detectors.hours_findings import Case, Clock, Findings, LimitWarning
 from detectors.hours_limits import FAR_US, Moment, Stretch, earliest_us, excess, nearness
-from detectors.hours_timeline import Resting, with_unknown
+from detectors.hours_timeline import Resting
 from detectors.rules import Dated
 from detectors.rules.driving_time import HoursKind, PeriodRule
 from detectors.violation import Violation, rfc3339
+
+_ASSUMED = "the limit is assumed: no law read here gives it"
 
 Limit = Callable[[PeriodRule], int]
 WarnAt = Callable[[PeriodRule], int | None]
@@ -36,11 +38,8 @@ def judge_days(case: Case) -> Findings:
     if not rules.rules:
         return found
     days = between_rests(case, case.rules.daily_rests) if case.rules.days_between_rests else _calendar_days(case)
-    gentle = days
-    if case.rules.days_between_rests and case.timeline.has_unknown:
-        gentle = between_rests(case, with_unknown(case.rules.daily_rests))
-    _judge(case, rules, _LONGEST, days, gentle, found)
-    used = _extensions(case, days, gentle, found)
+    _judge(case, rules, _LONGEST, days, found)
+    used = _extensions(case, days, found)
     _stand_in_day(case, days, used, found)
     return found
 
@@ -59,7 +58,7 @@ def judge_weeks(case: Case) -> Findings:
             Stretch(calendar.week_begin(begin_us, 1 - weeks), begin_us, end_us)
             for begin_us, end_us in _with_driving(case, calendar.week_begin, calendar.week_end)
         ]
-        _judge(case, rules, _Bound(kind, *_ORDINARY), stretches, stretches, found)
+        _judge(case, rules, _Bound(kind, *_ORDINARY), stretches, found)
         _stand_in_week(case, kind, rules, weeks, found)
     return found
 
@@ -93,14 +92,7 @@ def _with_driving(
         moment_us = case.timeline.next_driving_us(end_us)
 
 
-def _judge(
-    case: Case,
-    rules: Dated[PeriodRule],
-    bound: _Bound,
-    stretches: list[Stretch],
-    gentle: list[Stretch],
-    found: Findings,
-) -> None:
+def _judge(case: Case, rules: Dated[PeriodRule], bound: _Bound, stretches: list[Stretch], found: Findings) -> None:
     """Violations of a bound and the warnings before them."""
     timeline, least_us = case.timeline, _least_us(rules, bound)
     for stretch in stretches:
@@ -111,8 +103,7 @@ def _judge(
         if warned and (moment is None or warned.at_us < moment.at_us):
             found.warnings.append(_warning(case, bound, stretch, warned))
         if moment:
-            stands = gentle is stretches or _stands(case, rules, bound, stretch, gentle)
-            found.violations.append(_violation(case, bound, stretch, moment, stands=stands))
+            found.violations.append(_violation(case, bound, stretch, moment))
 
 
 def _driven_us(case: Case, stretch: Stretch) -> int:
@@ -125,16 +116,7 @@ def _least_us(rules: Dated[PeriodRule], bound: _Bound) -> int:
     return min(each for each in bounds if each is not None)
 
 
-def _stands(case: Case, rules: Dated[PeriodRule], bound: _Bound, stretch: Stretch, gentle: list[Stretch]) -> bool:
-    """Whether a day that is cut at unknown stretches too still passes the limit within this one."""
-    return any(
-        stretch.begin_us <= _counted_from_us(case, each) < stretch.end_us
-        and excess(case.timeline, each, rules, bound.limit_us)
-        for each in gentle
-    )
-
-
-def _extensions(case: Case, days: list[Stretch], gentle: list[Stretch], found: Findings) -> Counter[int]:
+def _extensions(case: Case, days: list[Stretch], found: Findings) -> Counter[int]:
     """Judge the longer days; returns how many each week had, by the Monday that began it."""
     rules, timeline, used = case.rules.daily, case.timeline, Counter[int]()
     if not any(rule.extended_limit_s for rule in rules.rules):
@@ -154,8 +136,7 @@ def _extensions(case: Case, days: list[Stretch], gentle: list[Stretch], found: F
         week_us = case.rules.calendar.week_begin(moment.at_us)
         used[week_us] += 1
         if used[week_us] > moment.rule.extensions_per_week:
-            stands = gentle is days or _stands(case, rules, _EXTENSION, day, gentle)
-            found.violations.append(_violation(case, _EXTENSION, day, moment, stands=stands, extensions=used[week_us]))
+            found.violations.append(_violation(case, _EXTENSION, day, moment, extensions=used[week_us]))
     return used
 
 
@@ -227,7 +208,7 @@ def _counted_from_us(case: Case, stretch: Stretch) -> int:
 
 
 def _violation(
-    case: Case, bound: _Bound, stretch: Stretch, moment: Moment[PeriodRule], *, stands: bool, extensions: int = 0
+    case: Case, bound: _Bound, stretch: Stretch, moment: Moment[PeriodRule], extensions: int = 0
 ) -> Violation:
     rule, timeline = moment.rule, case.timeline
     end_us = min(stretch.end_us, timeline.end_us)
@@ -244,7 +225,7 @@ def _violation(
         bound.kind,
         rule.valid_from.isoformat(),
         rule.source,
-        "confirmed" if stands and rule.basis == "law" else "review",
+        () if rule.basis == "law" else (_ASSUMED,),
         (moment.at_us, min(last.end_us, end_us)),
         bound.limit_us(rule),
         timeline.driven_us(end_us) - timeline.driven_us(stretch.counted_from_us),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from detectors.hours_timeline import Resting
+from detectors.hours_timeline import Resting, with_unknown
 from detectors.local_time import LocalCalendar
 from detectors.rules import Dated
 from detectors.rules.driving_time import ContinuousRule, HoursKind, PeriodRule
@@ -28,6 +28,12 @@ class HoursRules:
     fortnight: Dated[PeriodRule] = NO_RULE
     two_vehicles_us: int | None = None
     """Driving two vehicles at once for longer shows an id that is no person's; None does not look."""
+    unknown_resets_us: int | None = None
+    """A drive ends where nothing but the unknown and rest followed it for so long; None: the unknown ends nothing."""
+
+    def favouring_the_driver(self) -> HoursRules:
+        """The same, and what is unknown is rest too."""
+        return replace(self, breaks=with_unknown(self.breaks), daily_rests=with_unknown(self.daily_rests))
 
     @property
     def days_between_rests(self) -> bool:

@@ -168,22 +168,51 @@ def _doubted(intervals: Sequence[Interval], doubtful: Sequence[Rest]) -> list[In
     return told
 
 
+def _long_unknown_stopped(flat: list[Interval], resets_us: int) -> list[Interval]:
+    """With the unknown as stopped wherever from one driving to the next, or to the end, it was so long."""
+    if not any(each[2] == Activity.UNKNOWN for each in flat):
+        return flat
+    driving = [number for number, each in enumerate(flat) if each[2] == Activity.DRIVING]
+    told = list(flat)
+    for number, following in pairwise([*driving, len(flat)]):
+        until_us = flat[following].begin_us if following < len(flat) else flat[-1].end_us
+        if until_us - flat[number].end_us >= resets_us:
+            told[number + 1 : following] = [
+                each._replace(activity=Activity.STOPPED) if each.activity == Activity.UNKNOWN else each
+                for each in flat[number + 1 : following]
+            ]
+    return told
+
+
 class Timeline:
     """Intervals without overlap, and the driving in them."""
 
-    def __init__(self, intervals: Sequence[Interval], two_vehicles_us: int | None = None) -> None:
+    def __init__(
+        self,
+        intervals: Sequence[Interval],
+        two_vehicles_us: int | None = None,
+        unknown_resets_us: int | None = None,
+        doubtful: Sequence[Rest] = (),
+    ) -> None:
         """Driving in two vehicles at once for longer than `two_vehicles_us` counts as unknown: whoever drove, it was
-        not this one driver alone."""
+        not this one driver alone; `doubtful` are stretches of which that is known already. Where nothing was driven
+        for `unknown_resets_us`, what is unknown counts as stopped."""
         self._told = intervals if _overlap(intervals) else ()
-        self.doubtful = [] if two_vehicles_us is None else in_two_vehicles(self._told, two_vehicles_us)
+        self._unknown_resets_us = unknown_resets_us
+        self.doubtful = doubtful if two_vehicles_us is None else in_two_vehicles(self._told, two_vehicles_us)
         """Stretches in which the driver drove two vehicles at once."""
-        self.intervals = flatten(_doubted(intervals, self.doubtful) if self.doubtful else intervals)
+        flat = flatten(_doubted(intervals, self.doubtful) if self.doubtful else intervals)
+        self.intervals = flat if unknown_resets_us is None else _long_unknown_stopped(flat, unknown_resets_us)
         self._doing: list[Activity] = list(map(_DOING, self.intervals))
         self.pieces = list(compress(self.intervals, map(_IS_DRIVING.__getitem__, self._doing)))
         """The driving."""
         self._begins_us: list[int] = list(map(_BEGIN, self.pieces))
         self._driven_us: list[int] = [0, *accumulate(map(sub, map(_END, self.pieces), self._begins_us))]
         self._gaps: dict[Resting, tuple[list[int], list[int]]] = {}
+
+    def read_again(self, intervals: Sequence[Interval]) -> Timeline:
+        """Another reading of the same line: a driver in two vehicles at once stays one."""
+        return Timeline(intervals, None, self._unknown_resets_us, self.doubtful)
 
     def overlapping(self, rest: Resting) -> list[Interval]:
         """Where any overlap, the intervals as they were told that are no rest; else none."""

@@ -11,7 +11,7 @@ from detectors.activity import Activity, ActivityChanges
 from detectors.checks import NEVER, Check, flags_alone
 from detectors.columns import Columns, Names
 from detectors.detector import Context, Factory
-from detectors.hours import HoursRules, Interval, Line, judge_hours
+from detectors.hours import HoursRules, Interval, Line, judge_hours, shown_driving
 from detectors.journeys import JourneyJudge
 from detectors.precedence import standing_rows
 from detectors.silence import Silences
@@ -59,11 +59,19 @@ def judge_recording(
         now_us = int(standing.time_us[alone[rows] == 0].max(initial=NEVER))
         clock_us = now_us if latest_us is None else min(now_us, latest_us)
         violations += Silences(context).open_at(judge.state, len(vehicles), clock_us)
-    places = _Places(standing, judgement.flags)
+    places = _Places(standing, judgement.flags, pack.activity.moving_kmh)
     codes = {name: code for code, name in enumerate(vehicles.names)}
     for line, intervals in _lines(judgement.activity, judge, vehicles, drivers, kinds).items():
         rules = (hours_of_driver or {}).get(line.driver_id or "", hours)
-        for violation in judge_hours(line, intervals, rules).violations:
+        judged = judge_hours(line, intervals, rules)
+        if any(violation.grade == "confirmed" for violation in judged.violations):
+            shown = [
+                piece
+                for each in intervals
+                for piece in places.shown(each, codes[each.vehicle_id or ""], drivers.code(line.driver_id))
+            ]
+            judged = judge_hours(line, intervals, rules, shown=shown)
+        for violation in judged.violations:
             assert violation.ends is not None
             start, end = (places.at(codes[vehicle_id], time_us) for vehicle_id, time_us in violation.ends)
             violations.append(replace(violation, start=start, end=end))
@@ -90,14 +98,31 @@ def _lines(
 
 
 class _Places:
-    """Where a vehicle was: the last trusted fix at or before a time."""
+    """Where a vehicle was, and how long a driver was seen to drive it: by the trusted fixes at or before a time."""
 
-    def __init__(self, standing: Columns, flags: np.ndarray[tuple[int], np.dtype[np.int32]]) -> None:
+    def __init__(self, standing: Columns, flags: np.ndarray[tuple[int], np.dtype[np.int32]], moving_kmh: float) -> None:
         self._rows = standing.take(flags == 0)
+        self._moving_kmh = moving_kmh
 
     def at(self, vehicle: int, time_us: int) -> tuple[float, float] | None:
+        begin, row = self._last(vehicle, time_us)
+        return None if row < begin else (float(self._rows.lat[row]), float(self._rows.lon[row]))
+
+    def shown(self, interval: Interval, vehicle: int, driver: int) -> list[Interval]:
+        """The interval with no more driving than fixes show."""
+        if interval.activity != Activity.DRIVING:
+            return [interval]
+        rows = self._rows
+        begin, row = self._last(vehicle, interval.end_us)
+        while row >= begin and rows.time_us[row] >= interval.begin_us:
+            if rows.driver[row] == driver and rows.speed_kmh[row] >= self._moving_kmh:
+                return shown_driving(interval, int(rows.time_us[row]))
+            row -= 1
+        return shown_driving(interval, interval.begin_us)
+
+    def _last(self, vehicle: int, time_us: int) -> tuple[int, int]:
+        """The vehicle's first row, and its last one at or before a time."""
         rows = self._rows
         # In the column's own type: it would be converted as a whole otherwise, for each place.
-        begin, end = np.searchsorted(rows.vehicle, np.array([vehicle, vehicle + 1], dtype=rows.vehicle.dtype))
-        row = begin + np.searchsorted(rows.time_us[begin:end], time_us, side="right") - 1
-        return None if row < begin else (float(rows.lat[row]), float(rows.lon[row]))
+        begin, end = np.searchsorted(rows.vehicle, np.array([vehicle, vehicle + 1], dtype=rows.vehicle.dtype)).tolist()
+        return begin, begin + int(np.searchsorted(rows.time_us[begin:end], time_us, side="right")) - 1

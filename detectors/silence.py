@@ -1,7 +1,9 @@
 """Silence: a vehicle that moved sends nothing to be trusted for longer than the rule allows.
 
 A silence begins at the last trusted fix before it and stands open from the moment it is too long, whenever that was
-noticed. The next trusted fix closes it; one that is not that late shows that it never was one.
+noticed. The next trusted fix closes it; one that is not that late shows that it never was one, and so does one from
+where the vehicle fell silent: it stood there, and its last speed was that of somebody parking. Until it is heard nobody
+knows, so an open silence is for review.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from detectors.violation import HoursFigures, RuleName, Violation
 
 Rows = NDArray[np.intp]
 
+_PERHAPS_PARKED = "it was not heard since: it may stand where it fell silent"
 _NONE = np.empty(0, dtype=np.intp)
 
 
@@ -40,6 +43,7 @@ class Silences:
         self._longest_us = np.empty(0, np.int64)
         """The longest silence that each version of the rule allows."""
         self._moving_kmh = context.pack.activity.moving_kmh
+        self._still_mm = round(context.pack.activity.still_m * 1000)
 
     def ended(self, fixes: TrustedFixes) -> list[Violation]:
         """The silences that these fixes ended."""
@@ -50,6 +54,7 @@ class Silences:
         # Without a fix before, the time before is NEVER and the difference means nothing.
         leg_us = rows.time_us - before.time_us
         long = (leg_us > least_us) & before.there & (before.speed_kmh >= self._moving_kmh)
+        long &= fixes.leg_mm >= self._still_mm
         chosen = np.flatnonzero(long)
         chosen = chosen[leg_us[chosen] > self._allowed_us(rows.vehicle[chosen], before.time_us[chosen])]
         return [
@@ -133,16 +138,22 @@ class Silences:
         rule, own = version.rule, version.overridden()
         proven_us = started_us + round(rule.silent_after_s * 1e6)
         ended_us, end, leg_mm = closed or (proven_us, None, None)
-        judged_by: dict[str, Any] = {"silent_after_s": rule.silent_after_s, "moving_kmh": self._moving_kmh}
+        judged_by: dict[str, Any] = {
+            "silent_after_s": rule.silent_after_s,
+            "moving_kmh": self._moving_kmh,
+            "still_m": context.pack.activity.still_m,
+        }
         if own:
             judged_by["overridden"] = own
         evidence: dict[str, Any] = {"last_speed_kmh": speed_kmh, "law": rule.source}
-        if leg_mm is not None:
+        if leg_mm is None:
+            evidence["review_because"] = [_PERHAPS_PARKED]
+        else:
             evidence["distance_m"] = leg_mm / 1000
         return Violation(
             kind="silence",
             rule=RuleName(context.pack.name, "silence", rule.valid_from.isoformat()),
-            grade="confirmed",
+            grade="review" if closed is None else "confirmed",
             status="open" if closed is None else "closed",
             vehicle_id=context.vehicles.names[vehicle],
             driver_id=context.drivers.name(driver),

@@ -84,7 +84,7 @@ _PACK = TypeAdapter(RulePack)
 _HOURS_PACK = TypeAdapter(HoursPack)
 _HOURS_KEYS = frozenset(
     {
-        "two_vehicles_s", "break_activities", "daily_rest_activities",
+        "two_vehicles_s", "unknown_resets_s", "break_activities", "daily_rest_activities",
         "continuous_driving", "daily_driving", "weekly_driving", "fortnight_driving",
     }
 )  # fmt: skip
@@ -146,6 +146,7 @@ def _hours(document: dict[str, Any], name: str) -> HoursRules:
         _dated(pack.weekly_driving, zone, name),
         _dated(pack.fortnight_driving, zone, name),
         round(pack.two_vehicles_s * 1e6),
+        None if pack.unknown_resets_s is None else round(pack.unknown_resets_s * 1e6),
     )
 
 
@@ -153,7 +154,15 @@ def _check_hours(pack: HoursPack, name: str) -> None:
     """What no single number shows."""
     if not pack.continuous_driving:
         raise RulePackError(f"rule pack {name}: continuous_driving: expected at least one version")
+    if pack.unknown_resets_s is not None and "stopped" not in pack.break_activities:
+        raise RulePackError(f"rule pack {name}: unknown_resets_s: expected stopped among the break_activities")
     for continuous in pack.continuous_driving:
+        longest_s = max(continuous.rest_s, *continuous.rest_s_by_kind.values(), 0.0)
+        if pack.unknown_resets_s is not None and pack.unknown_resets_s < longest_s:
+            raise RulePackError(
+                f"rule pack {name}: unknown_resets_s is {pack.unknown_resets_s:g}, expected at least {longest_s:g}, the"
+                " longest rest that ends a drive"
+            )
         if (continuous.split_first_s is None) != (continuous.split_second_s is None):
             raise RulePackError(f"rule pack {name}: continuous_driving: split_first_s and split_second_s go together")
     if len({rule.rest_s is None for rule in pack.daily_driving}) > 1:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from detectors.activity import Activity
-from detectors.hours import Interval, Line
+from detectors.hours import Interval, Line, shown_driving
 from storage.connect import Connection
 from storage.fixes import POSTGRES_EPOCH_US
 
@@ -96,10 +96,13 @@ class ActivityStore:
         await self.add(changes)
         return drivers | {change.driver_id for change in changes}
 
-    async def timeline(self, lines: Sequence[tuple[Line, int]]) -> dict[Line, list[Interval]]:
+    async def timeline(
+        self, lines: Sequence[tuple[Line, int]], shown_from_kmh: float | None = None
+    ) -> dict[Line, list[Interval]]:
         """The intervals of each line that end after its time (microseconds).
 
-        A vehicle's last activity holds until its newest trusted fix.
+        A vehicle's last activity holds until its newest trusted fix. With `shown_from_kmh`, no more driving than
+        fixes show: until the last at which the line's driver went so fast.
         """
         found: dict[Line, list[Interval]] = {line: [] for line, _ in lines}
         drivers = [(line.driver_id, since_us) for line, since_us in lines if line.driver_id is not None]
@@ -109,12 +112,18 @@ class ActivityStore:
             if not wanted:
                 continue
             cursor = await self._connection.execute(
-                query, ([name for name, _ in wanted], [since for _, since in wanted])
-            )
-            for name, vehicle_id, begin_us, end_us, activity, kind in await cursor.fetchall():
+                query, {"ids": [name for name, _ in wanted], "since": [since for _, since in wanted],
+                        "shown_from_kmh": shown_from_kmh}
+            )  # fmt: skip
+            for name, vehicle_id, begin_us, end_us, activity, kind, last_moving_us in await cursor.fetchall():
                 line = Line(name, None) if is_driver else Line(None, name)
-                if end_us is not None and end_us > max(begin_us, since[line]):
-                    found[line].append(Interval(begin_us, end_us, Activity[activity.upper()], vehicle_id, kind))
+                if end_us is None or end_us <= max(begin_us, since[line]):
+                    continue
+                interval = Interval(begin_us, end_us, Activity[activity.upper()], vehicle_id, kind)
+                if shown_from_kmh is not None and interval.activity == Activity.DRIVING:
+                    found[line] += shown_driving(interval, begin_us if last_moving_us is None else last_moving_us)
+                else:
+                    found[line].append(interval)
         return found
 
     async def rule_packs(self, driver_ids: Sequence[str]) -> dict[str, str]:
@@ -216,8 +225,9 @@ _CHANGES_OF_VEHICLE = f"""
 """
 _TIMELINE = f"""
 SELECT w.id, c.vehicle_id, {_TIME_US.format("c.time")},
-       coalesce({_TIME_US.format("n.time")}, {_TIME_US.format("f.time")}), c.activity, v.kind
-FROM unnest(%b::text[], %b::int8[]) AS w(id, since_us)
+       coalesce({_TIME_US.format("n.time")}, {_TIME_US.format("f.time")}), c.activity, v.kind,
+       {_TIME_US.format("m.time")}
+FROM unnest(%(ids)b::text[], %(since)b::int8[]) AS w(id, since_us)
 JOIN LATERAL ({{changes}}) c ON true
 LEFT JOIN LATERAL (
     SELECT time FROM activity_changes a WHERE a.vehicle_id = c.vehicle_id AND a.time > c.time ORDER BY a.time LIMIT 1
@@ -226,6 +236,11 @@ LEFT JOIN LATERAL (
     SELECT time FROM fixes x WHERE n.time IS NULL AND x.vehicle_id = c.vehicle_id AND x.flags = 0
     ORDER BY x.time DESC LIMIT 1
 ) f ON true
+LEFT JOIN LATERAL (
+    SELECT time FROM fixes x WHERE c.activity = 'driving' AND x.vehicle_id = c.vehicle_id AND x.flags = 0
+    AND x.time >= c.time AND x.time <= coalesce(n.time, f.time) AND x.speed_kmh >= %(shown_from_kmh)b::float8
+    AND x.driver_id IS NOT DISTINCT FROM c.driver_id ORDER BY x.time DESC LIMIT 1
+) m ON %(shown_from_kmh)b::float8 IS NOT NULL
 LEFT JOIN vehicles v ON v.vehicle_id = c.vehicle_id
 """
 _OF_DRIVERS = _TIMELINE.format(changes=_CHANGES_OF_DRIVER)

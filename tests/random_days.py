@@ -28,6 +28,7 @@ def _rules() -> LoadedPack:
             "continuous_driving.rest_s=40",
             "continuous_driving.rest_s_by_kind.taxi=20",
             "two_vehicles_s=15",
+            "unknown_resets_s=4300",
         ],
     )
     (speeding,) = loaded.pack.speeding

@@ -278,6 +278,8 @@ class Piece(NamedTuple):
     activity: Activity
     driver_id: str | None
     vehicle_id: str
+    shown_until_us: int
+    """Until when fixes show it: of driving, the last at which it moves, named by its driver."""
 
 
 def pieces_of(trusted: Sequence[Fix], numbers: ActivityNumbers) -> list[Piece]:
@@ -290,11 +292,31 @@ def pieces_of(trusted: Sequence[Fix], numbers: ActivityNumbers) -> list[Piece]:
             activity = Activity.STOPPED if metres < numbers.still_m else Activity.UNKNOWN
         else:
             activity = Activity.DRIVING if speed_kmh >= numbers.moving_kmh else Activity.STOPPED
-        piece = Piece(earlier.time_us, later.time_us, activity, earlier.driver_id, earlier.vehicle_id)
+        shown_us = later.time_us
+        if activity is Activity.DRIVING:
+            proofs = [each for each in (earlier, later) if each.driver_id == earlier.driver_id]
+            moving = [each.time_us for each in proofs if _speed(each) >= numbers.moving_kmh]
+            shown_us = max(moving, default=earlier.time_us)
+        piece = Piece(earlier.time_us, later.time_us, activity, earlier.driver_id, earlier.vehicle_id, shown_us)
         if pieces and (pieces[-1].activity, pieces[-1].driver_id) == (activity, piece.driver_id):
-            piece = piece._replace(begin_us=pieces.pop().begin_us)
+            before = pieces.pop()
+            shows = moving if activity is Activity.DRIVING else [shown_us]
+            piece = piece._replace(begin_us=before.begin_us, shown_until_us=max(shows, default=before.shown_until_us))
         pieces.append(piece)
     return pieces
+
+
+def favourable(pieces: Sequence[Piece]) -> list[Piece]:
+    """The same with no more driving than is shown, an instant at least; what follows on it is unknown."""
+    told: list[Piece] = []
+    for each in pieces:
+        until_us = max(each.shown_until_us, each.begin_us + 1)
+        if each.activity is not Activity.DRIVING or until_us >= each.end_us:
+            told.append(each)
+        else:
+            told.append(each._replace(end_us=until_us))
+            told.append(each._replace(begin_us=until_us, activity=Activity.UNKNOWN))
+    return told
 
 
 @dataclass
@@ -311,17 +333,28 @@ class TooLong:
     confirmed: bool = True
 
 
-def too_long(pieces: Sequence[Piece], rules: Dated[ContinuousRule], kinds: Mapping[str, str | None]) -> list[TooLong]:
-    """The violations of one driver. One is for review where reading the unknown as rest would leave none in it."""
-    found = list(_drives(pieces, rules, kinds, {Activity.STOPPED}))
-    certain = list(_drives(pieces, rules, kinds, {Activity.STOPPED, Activity.UNKNOWN}))
+def too_long(
+    pieces: Sequence[Piece], rules: Dated[ContinuousRule], kinds: Mapping[str, str | None], resets_us: int
+) -> list[TooLong]:
+    """The violations of one line.
+
+    One is for review where nobody is named, or where none is left in it with the unknown as rest and no more driving
+    than fixes show.
+    """
+    found = list(_drives(pieces, rules, kinds, {Activity.STOPPED}, resets_us))
+    certain = list(_drives(favourable(pieces), rules, kinds, {Activity.STOPPED, Activity.UNKNOWN}, resets_us))
     for each in found:
-        each.confirmed = any(each.began_us <= sure.began_us and sure.ended_us <= each.ended_us for sure in certain)
+        inside = [sure for sure in certain if each.began_us <= sure.began_us and sure.ended_us <= each.ended_us]
+        each.confirmed = bool(inside) and pieces[0].driver_id is not None
     return found
 
 
 def _drives(
-    pieces: Sequence[Piece], rules: Dated[ContinuousRule], kinds: Mapping[str, str | None], restful: set[Activity]
+    pieces: Sequence[Piece],
+    rules: Dated[ContinuousRule],
+    kinds: Mapping[str, str | None],
+    restful: set[Activity],
+    resets_us: int,
 ) -> Iterator[TooLong]:
     drive: TooLong | None = None
     passed = False
@@ -341,6 +374,13 @@ def _drives(
             drive.ended_us = end_us
             drive.vehicles = sorted({*drive.vehicles, behind.vehicle_id})
             kind = kinds.get(behind.vehicle_id)
+        elif drive is not None and end_us - drive.ended_us >= resets_us:
+            # Nobody can claim that one drive went on through this, whatever it was.
+            rule = in_force(rules, drive.ended_us)
+            drive.rested_us = drive.ended_us + round(rule.rest_s_by_kind.get(kind or "", rule.rest_s) * 1e6)
+            if passed:
+                yield drive
+            drive, passed, rest_us = None, False, None
         elif Activity.UNKNOWN in doing and Activity.UNKNOWN not in restful:
             rest_us = None
         else:

@@ -36,7 +36,7 @@ def test_the_numbers_of_the_rules_are_those_of_the_pack() -> None:
     text = (REPOSITORY / "docs" / "rules.md").read_text("utf-8")
     pack = tomllib.loads((REPOSITORY / "detectors" / "rules" / "vn.toml").read_text("utf-8"))
     sections = "checks|activity|speeding|silence|continuous_driving"
-    shown = dict(re.findall(rf"`((?:{sections})\.[\w.]+|two_vehicles_s)`(?: \| | = )([\d.]+)", text))
+    shown = dict(re.findall(rf"`((?:{sections})\.[\w.]+|two_vehicles_s|unknown_resets_s)`(?: \| | = )([\d.]+)", text))
     for name, value in shown.items():
         assert set(values(pack, name.split("."))) == {float(value)}, name
     for section in ("checks", "activity", "speeding", "silence"):

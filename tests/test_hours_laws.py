@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from detectors.activity import Activity
 from detectors.fix import to_us
-from detectors.hours import HoursRules, Interval, LimitWarning, Line, judge_hours, reset_before
+from detectors.hours import HoursRules, Interval, LimitWarning, Line, judge_hours, reset_before, shown_driving
 from detectors.violation import Violation
 from hanhtrinh.rule_packs import load_hours
 from tests.scenario import HANOI
@@ -21,6 +21,7 @@ LINE = Line("D1", None)
 BEGIN_US = to_us(datetime(2024, 12, 26, tzinfo=HANOI))
 SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
+UNSEEN_US = 90 * SECOND_US
 
 # Real numbers need days of driving for one violation of a week; these need hours.
 RULES = {
@@ -84,11 +85,26 @@ def since(intervals: Sequence[Interval], time_us: int) -> list[Interval]:
     return [each for each in intervals if each.end_us > time_us]
 
 
+def shown(known: Sequence[Interval], whole: Sequence[Interval]) -> list[Interval]:
+    """No driving but to the last moving fix, which was some time before each end; until then each fix moved."""
+    ends_us = {(each.begin_us, each.vehicle_id): each.end_us for each in sorted(whole)}
+    found: list[Interval] = []
+    for each in known:
+        if each.activity != Activity.DRIVING:
+            found.append(each)
+            continue
+        last_us = ends_us[each.begin_us, each.vehicle_id] - UNSEEN_US
+        found += shown_driving(each, min(each.end_us, last_us))
+    return found
+
+
 class Keeper:
     """Keeps what stands, as the worker does with its tables."""
 
-    def __init__(self, rules: HoursRules) -> None:
+    def __init__(self, rules: HoursRules, whole: Sequence[Interval]) -> None:
+        """`whole` is all that will ever be heard."""
         self.rules = rules
+        self.whole = whole
         self.standing: dict[str, Violation] = {}
         self.warned: dict[str, LimitWarning] = {}
         self.since_us = self.judged_to_us = self.due_us = 0
@@ -101,7 +117,8 @@ class Keeper:
         since_us = self.since_us
         if self.rules.reaches_behind(begin_us, since_us, self.judged_to_us):
             since_us = reset_before(known, begin_us, self.rules) or 0
-        judged = judge_hours(LINE, since(known, since_us), self.rules, since_us)
+        heard = since(known, since_us)
+        judged = judge_hours(LINE, heard, self.rules, since_us, shown(heard, self.whole))
         kept = {
             name: each
             for name, each in self.standing.items()
@@ -130,11 +147,11 @@ def test_judging_as_time_goes_on_ends_in_judging_all_at_once(
 ) -> None:
     end_us = last_us(intervals)
     steps = sorted({*data.draw(st.lists(st.integers(intervals[0].begin_us + 1, end_us), max_size=30)), end_us})
-    keeper, heard_us = Keeper(RULES[pack]), intervals[0].begin_us
+    keeper, heard_us = Keeper(RULES[pack], intervals), intervals[0].begin_us
     for step_us in steps:
         keeper.hear(until(intervals, step_us), heard_us)
         heard_us = step_us
-    whole = judge_hours(LINE, intervals, RULES[pack])
+    whole = judge_hours(LINE, intervals, RULES[pack], shown=shown(intervals, intervals))
     assert keeper.standing == {each.violation_id: each for each in whole.violations}
     assert keeper.warned == {each.warning_id: each for each in whole.warnings}
 
@@ -145,14 +162,14 @@ def test_what_comes_late_ends_in_what_it_would_have_been(
     pack: str, intervals: list[Interval], data: st.DataObject
 ) -> None:
     first, last = sorted(data.draw(st.lists(st.integers(0, len(intervals)), min_size=2, max_size=2)))
-    keeper, heard_us = Keeper(RULES[pack]), intervals[0].begin_us
+    keeper, heard_us = Keeper(RULES[pack], intervals), intervals[0].begin_us
     in_time = intervals[:first] + intervals[last:]
     for step_us in sorted({*data.draw(st.lists(st.integers(heard_us + 1, last_us(intervals)), max_size=8))}):
         keeper.hear(until(in_time, step_us), heard_us)
         heard_us = step_us
     late_us = min((each.begin_us for each in intervals[first:last]), default=heard_us)
     keeper.hear(intervals, min(late_us, heard_us) - 1)
-    whole = judge_hours(LINE, intervals, RULES[pack])
+    whole = judge_hours(LINE, intervals, RULES[pack], shown=shown(intervals, intervals))
     assert keeper.standing == {each.violation_id: each for each in whole.violations}
 
 
@@ -189,11 +206,11 @@ def test_a_day_that_no_rest_ends_for_weeks_is_followed_to_its_end(every_h: int) 
         until_us = at_us + round(hours * HOUR_US)
         intervals.append(Interval(at_us, until_us, activity, "A", "goods"))
         at_us = until_us
-    keeper, heard_us = Keeper(rules), intervals[0].begin_us
+    keeper, heard_us = Keeper(rules, intervals), intervals[0].begin_us
     for step_us in [*range(heard_us + HOUR_US, at_us, every_h * HOUR_US), at_us]:
         keeper.hear(until(intervals, step_us), heard_us)
         heard_us = step_us
-    whole = judge_hours(LINE, intervals, rules)
+    whole = judge_hours(LINE, intervals, rules, shown=shown(intervals, intervals))
     assert "daily_extension" in {each.kind for each in whole.violations}
     assert keeper.standing == {each.violation_id: each for each in whole.violations}
 
@@ -202,8 +219,9 @@ def test_a_day_that_no_rest_ends_for_weeks_is_followed_to_its_end(every_h: int) 
 def test_a_lawful_week_is_seldom_due(pack: str) -> None:
     """Cheapness itself: a driver heard every ten seconds is judged a few times a day."""
     rules = load_hours(pack).rules
-    keeper, judged, begin_us = Keeper(rules), 0, to_us(datetime(2025, 3, 3, tzinfo=HANOI))
+    judged, begin_us = 0, to_us(datetime(2025, 3, 3, tzinfo=HANOI))
     intervals: list[Interval] = []
+    keeper = Keeper(rules, intervals)
     for day in range(5):
         at_us = begin_us + day * 24 * HOUR_US + 6 * HOUR_US
         for activity, hours in ((Activity.DRIVING, 3.5), (Activity.STOPPED, 0.75), (Activity.DRIVING, 3.5)):

@@ -207,7 +207,7 @@ class Found(NamedTuple):
 
 def expected_hours(day: Day) -> Iterator[Found]:
     for line, own in lines(pieces(day)).items():
-        for each in too_long(own, RULES.hours.continuous, OFFICE.kinds):
+        for each in too_long(own, RULES.hours.continuous, OFFICE.kinds, RULES.hours.unknown_resets_us or 0):
             status = "open" if each.rested_us is None else "closed"
             grade = "confirmed" if each.confirmed else "review"
             yield Found(

@@ -19,9 +19,10 @@ from detectors.silence import SilenceDetector
 from detectors.violation import Violation
 from hanhtrinh.detectors import context_of
 from hanhtrinh.rule_packs import load_pack
+from hanhtrinh.worker.silence import SPOKEN
 from ingest.partitioning import Partitioner
 from tests.running_worker import PARTITIONS, RigMaker, WorkerRig, journey, make_rig, message, rig, shifted
-from tests.scenario import Office, at, fixes
+from tests.scenario import METRES_PER_DEGREE, Office, at, fixes
 from tests.table_state import table_state
 from tests.test_worker_order import shuffled, small_day
 
@@ -60,7 +61,7 @@ def test_a_silence_begins_with_the_last_fix_before_it_and_ends_with_the_next() -
     assert (wire["limit_s"], wire["actual_s"], wire["grade"], wire["driver_id"]) == (600.0, 1200.0, "confirmed", "D1")
     assert wire["evidence"]["last_speed_kmh"] == 36.5
     assert wire["evidence"]["distance_m"] == pytest.approx(5000, abs=1)
-    assert wire["judged_by"] == {"silent_after_s": 600.0, "moving_kmh": 3.0}
+    assert wire["judged_by"] == {"silent_after_s": 600.0, "moving_kmh": 3.0, "still_m": 200.0}
     assert wire["start"] != wire["end"]
 
 
@@ -68,6 +69,11 @@ def test_a_silence_begins_with_the_last_fix_before_it_and_ends_with_the_next() -
 def test_only_who_moved_at_the_last_fix_has_a_duty_to_go_on_sending(speed: str, found: int) -> None:
     assert len(silences(f"00:00 {speed}", "30:00 40")) == found
     assert len(by_the_others("30:00", f"00:00 {speed}")) == found
+
+
+@pytest.mark.parametrize(("metres", "found"), [("0", 0), ("199.9", 0), ("200.1", 1)])
+def test_who_appears_where_it_fell_silent_had_parked(metres: str, found: int) -> None:
+    assert len(silences("00:00 4", f"600:00 0 metres={metres}", "600:10 20")) == found
 
 
 def test_fixes_that_fail_a_check_neither_end_nor_begin_a_silence() -> None:
@@ -102,6 +108,10 @@ def test_a_silence_at_the_end_is_open_by_what_others_send_and_as_long_as_it_is_p
         assert (wire["status"], wire["started_at"], wire["ended_at"]) == ("open", at("00:00"), at("10:00"))
         assert wire["actual_s"] == wire["limit_s"] == 600.0
         assert "end" not in wire
+        assert (wire["grade"], wire["evidence"]["review_because"]) == (
+            "review",
+            ["it was not heard since: it may stand where it fell silent"],
+        )
 
 
 def test_who_speaks_again_has_the_same_violation_closed() -> None:
@@ -136,31 +146,37 @@ def test_a_recording_is_judged_by_no_later_time_than_its_reader_allows() -> None
 
 _MINUTES = st.sampled_from(["0.5", "1", "9.99", "10", "10.01", "25"])
 _SPEEDS = st.sampled_from(["0", "2.9", "3", "40", "?"])
+_METRES = st.sampled_from(["", " metres=0", " metres=190", " metres=210"])
 
 
-@given(st.lists(st.tuples(_MINUTES, _SPEEDS, st.sampled_from(["A", "B"])), min_size=1, max_size=14), st.randoms())
+@given(
+    st.lists(st.tuples(_MINUTES, _SPEEDS, _METRES, st.sampled_from(["A", "B"])), min_size=1, max_size=14), st.randoms()
+)
 def test_law_1_any_order_gives_the_same_silences_and_they_are_those_of_the_definition(
-    steps: list[tuple[str, str, str]], dice: random.Random
+    steps: list[tuple[str, str, str, str]], dice: random.Random
 ) -> None:
     stories: dict[str, list[str]] = {"A": [], "B": []}
     seconds = 0.0
-    for minutes, speed, vehicle_id in steps:
+    for minutes, speed, metres, vehicle_id in steps:
         seconds += float(minutes) * 60
-        stories[vehicle_id].append(f"{int(seconds // 60)}:{seconds % 60:.3f} {speed}")
+        stories[vehicle_id].append(f"{int(seconds // 60)}:{seconds % 60:.3f} {speed}{metres}")
     sent = [fix for vehicle_id, story in stories.items() for fix in fixes(*story, vehicle_id=vehicle_id)]
     newest_us = max(fix.time_us for fix in sent)
     expected = set()
     for vehicle_id in "AB":
         own = [fix for fix in sent if fix.vehicle_id == vehicle_id]
         for number, fix in enumerate(own):
-            until_us = own[number + 1].time_us if number + 1 < len(own) else newest_us
-            if (fix.speed_kmh or 0.0) >= 3 and until_us - fix.time_us > 600_000_000:
-                expected.add((vehicle_id, fix.time_us, "closed" if number + 1 < len(own) else "open"))
+            following = own[number + 1] if number + 1 < len(own) else None
+            until_us = following.time_us if following else newest_us
+            parked = following is not None and abs(following.lat - fix.lat) * METRES_PER_DEGREE < 200
+            if (fix.speed_kmh or 0.0) >= 3 and until_us - fix.time_us > 600_000_000 and not parked:
+                what = ("closed", "confirmed") if following else ("open", "review")
+                expected.add((vehicle_id, fix.time_us, *what))
     again = sent + sent[::2]
     dice.shuffle(again)
     for order in (sent, again):
         found = [each for each in SILENCES.judge(order).violations if each.kind == "silence"]
-        assert {(each.vehicle_id, each.started_us, each.status) for each in found} == expected
+        assert {(each.vehicle_id, each.started_us, each.status, each.grade) for each in found} == expected
 
 
 # --- through the worker
@@ -228,6 +244,16 @@ async def test_a_vehicle_that_speaks_again_closes_its_silence_in_place(rig: Work
     assert await rig.rows("SELECT change FROM violation_revisions ORDER BY revision") == [("opened",), ("closed",)]
 
 
+async def test_who_appears_where_it_fell_silent_has_its_silence_withdrawn(rig: WorkerRig) -> None:
+    await sent(rig, *TRIP, heard(LAST_US + 700_000_000))
+    assert await standing(rig) == OPEN
+    await sent(rig, heard(LAST_US + 30_000_000_000, ONE)._replace(lat=TRIP[-1].lat + 0.001))
+    assert await standing(rig) == []
+    # A fix that comes late shows that it had gone away and come back.
+    await sent(rig, heard(LAST_US + 9_000_000_000, ONE)._replace(lat=TRIP[-1].lat + 0.1))
+    assert await standing(rig) == [(ONE, 0, "closed", 9000.0)]
+
+
 @pytest.mark.parametrize("speeds", [[40.0] * 60, [95.0] * 60])
 async def test_a_backlog_shows_that_it_was_never_silent(rig: WorkerRig, speeds: list[float]) -> None:
     backlog = journey(ONE, LAST_US + 10_000_000, speeds, driver_id="D1")
@@ -237,7 +263,7 @@ async def test_a_backlog_shows_that_it_was_never_silent(rig: WorkerRig, speeds: 
     await rig.is_sound()
     assert await standing(rig) == []
     assert await rig.rows("SELECT change, why FROM violation_revisions WHERE change = 'withdrawn'") == [
-        ("withdrawn", "its fixes came later")
+        ("withdrawn", SPOKEN)
     ]
     # What the backlog holds beside is news.
     assert await rig.one("SELECT count(*) FROM alerts JOIN violations USING (violation_id) WHERE kind = 'speeding'"
@@ -267,7 +293,10 @@ async def test_late_fixes_before_it_leave_an_open_silence_as_it_is(rig: WorkerRi
 
 
 async def test_late_fixes_within_a_closed_silence_shorten_split_and_withdraw_it(make_rig: RigMaker) -> None:
-    back = heard(LAST_US + 1_800_000_000, ONE, 0.0)
+    def on_the_way(seconds: int, speed_kmh: float) -> Fix:
+        return heard(LAST_US + seconds * 1_000_000, ONE, speed_kmh)._replace(lat=21.1 + seconds * 1e-5)
+
+    back = on_the_way(1800, 0.0)
     for late_s, expected in (
         ([500], [(ONE, 500_000_000, "closed", 1300.0)]),
         ([700], [(ONE, 0, "closed", 700.0), (ONE, 700_000_000, "closed", 1100.0)]),
@@ -276,7 +305,7 @@ async def test_late_fixes_within_a_closed_silence_shorten_split_and_withdraw_it(
         rig = await make_rig()
         await sent(rig, *TRIP, back)
         assert await standing(rig) == [(ONE, 0, "closed", 1800.0)]
-        await sent(rig, *(heard(LAST_US + s * 1_000_000, ONE, 10.0) for s in late_s))
+        await sent(rig, *(on_the_way(s, 10.0) for s in late_s))
         assert await standing(rig) == expected
 
 
@@ -323,8 +352,8 @@ async def test_messages_that_wait_in_the_log_silence_nobody(rig: WorkerRig) -> N
 async def test_days_of_a_vehicle_are_those_of_the_clock_on_the_wall(rig: WorkerRig) -> None:
     seven_at_night = to_us(datetime(2026, 3, 4, 16, 50, tzinfo=UTC))  # 23:50 in Hanoi
     first = journey(ONE, seven_at_night, [40.0, 40.0, 0.0])
-    first[1] = shifted([first[1]], 720)[0]
-    first[2] = shifted([first[2]], 1500)[0]
+    first[1] = shifted([first[1]], 720)[0]._replace(lat=21.05)
+    first[2] = shifted([first[2]], 1500)[0]._replace(lat=21.1)
     await sent(rig, *first)
     assert [
         (str(day), count, seconds, excused) for day, count, seconds, excused in

@@ -79,9 +79,9 @@ async def test_a_lawful_drive_is_judged_only_when_something_may_come(
 ) -> None:
     judged: list[int] = []
 
-    def counted(line: Any, intervals: Any, rules: Any, since_us: int = 0) -> Any:
+    def counted(line: Any, intervals: Any, rules: Any, since_us: int = 0, shown: Any = None) -> Any:
         judged.append(since_us)
-        return judge_hours(line, intervals, rules, since_us)
+        return judge_hours(line, intervals, rules, since_us, shown)
 
     monkeypatch.setattr("hanhtrinh.worker.hours.judge_hours", counted)
     await run(rig, fixes_of(day(drive(hours=3, minutes=40))), batch_max_messages=5)

@@ -129,6 +129,8 @@ class HoursPack:
     """Where days and weeks begin."""
     two_vehicles_s: float
     """A driver who drives two vehicles at once for longer is a placeholder: that driving is nobody's."""
+    unknown_resets_s: float | None = None
+    """A drive ends where for so long there was nothing but the unknown and rest; None: the unknown ends nothing."""
     break_activities: tuple[ActivityName, ...]
     """What counts towards the rest that ends a drive."""
     daily_rest_activities: tuple[ActivityName, ...] = ()

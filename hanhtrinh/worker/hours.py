@@ -82,8 +82,10 @@ class HoursKeeper:
         fixes: FixStore,
         violations: ViolationStore,
         warnings: WarningStore,
+        moving_kmh: float,
     ) -> None:
         self._roster = roster
+        self._moving_kmh = moving_kmh
         self._packs = packs
         self._activity = activity
         self._fixes = fixes
@@ -151,6 +153,10 @@ class HoursKeeper:
         for each in due:
             line, judged_by = each.line, rules[each.line]
             judgement = judge_hours(line, timelines[line], judged_by, since[line])
+            if any(violation.grade == "confirmed" for violation in judgement.violations):
+                # What fixes show of it is read only where something hangs on it: violations are few.
+                shown = (await self._activity.timeline([(line, since[line])], self._moving_kmh))[line]
+                judgement = judge_hours(line, timelines[line], judged_by, since[line], shown)
             standing = await self._standing(line, judged_by, since[line])
             if judgement.violations or standing:
                 judged = await self._placed(judgement.violations)

@@ -184,7 +184,7 @@ class Worker:
         fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
         vehicles, violations, marks = VehicleStore(connection), ViolationStore(connection), MarkStore(connection)
         packs, warnings = DriverPacks(self._pack.hours), WarningStore(connection)
-        hours = HoursKeeper(roster, packs, activity, fixes, violations, warnings)
+        hours = HoursKeeper(roster, packs, activity, fixes, violations, warnings, pack.activity.moving_kmh)
         stores = (fixes, activity, vehicles, violations, marks)
         keeper, silences = SilenceKeeper(roster, violations), Silences(context)
         batch = BatchProcessor(connection, self._positions, pack, roster, hours, keeper, *stores)

@@ -36,7 +36,7 @@ _MOST_LOADED = 500
 _PATIENCE_S = 2.0
 
 SILENT = "nothing was received"
-SPOKEN = "its fixes came later"
+SPOKEN = "it was heard again: its fixes came later, or it had stood where it fell silent"
 
 
 class SilenceKeeper:
