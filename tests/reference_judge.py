@@ -261,12 +261,16 @@ def is_confirmed(each: Speeding, strictly: Iterable[Speeding]) -> bool:
     return each.certain or any(each.start_us <= other.start_us and other.last_us <= each.last_us for other in strictly)
 
 
-def silences(trusted: Sequence[Fix], moving_kmh: float, allowed_s: Callable[[int], float]) -> list[tuple[int, int]]:
-    """Beginning and end of each silence that the next trusted fix ended."""
+def silences(
+    trusted: Sequence[Fix], numbers: ActivityNumbers, allowed_s: Callable[[int], float]
+) -> list[tuple[int, int]]:
+    """Beginning and end of each silence that the next trusted fix ended, somewhere else."""
     return [
         (before.time_us, fix.time_us)
         for before, fix in pairwise(trusted)
-        if _speed(before) >= moving_kmh and seconds(before, fix) > allowed_s(before.time_us)
+        if _speed(before) >= numbers.moving_kmh
+        and metres_between(before, fix) >= numbers.still_m
+        and seconds(before, fix) > allowed_s(before.time_us)
     ]
 
 

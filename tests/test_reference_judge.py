@@ -179,7 +179,7 @@ def test_the_same_silences(office: Office, day: Day) -> None:
             return set_s[-1] if set_s else in_force(rules, time_us).silent_after_s
 
         fixes = [each.fix for each in limited]
-        told = silences(fixes, office.rules.pack.activity.moving_kmh, allowed_s)
+        told = silences(fixes, office.rules.pack.activity, allowed_s)
         expected += [(vehicle_id, begin_us, end_us) for begin_us, end_us in told]
     assert sorted(found) == sorted(expected)
 
