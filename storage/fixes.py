@@ -151,15 +151,24 @@ class FixStore:
             (*(value for _, value in changed), row.fix.vehicle_id, row.fix.time_us),
         )
 
-    async def stretch(self, vehicle_id: str, from_us: int | None, limit: int) -> list[StoredFix]:
-        """At most `limit` fixes of a vehicle in time order, from a time on (None: from the first)."""
+    async def stretch(
+        self, vehicle_id: str, from_us: int | None, to_us: int, beyond: int
+    ) -> tuple[list[StoredFix], bool]:
+        """The fixes of a vehicle in time order, from a time (None: the first) to another and at most `beyond` after it.
+
+        Also whether these are all there are.
+        """
+        time = "timestamptz 'epoch' + %s::int8 * interval '1 microsecond'"
+        query = f"SELECT {_FIX_FIELDS}, {_JUDGED} FROM fixes f WHERE f.vehicle_id = %s AND f.time"
         cursor = await self._connection.execute(
-            f"SELECT {_FIX_FIELDS}, {_JUDGED} FROM fixes f WHERE f.vehicle_id = %s"
-            " AND f.time >= coalesce(timestamptz 'epoch' + %s * interval '1 microsecond', '-infinity')"
-            " ORDER BY f.time LIMIT %s",
-            (vehicle_id, from_us, limit),
+            f"({query} BETWEEN coalesce({time}, '-infinity') AND {time} ORDER BY f.time)"
+            f" UNION ALL ({query} > {time} AND f.time >= coalesce({time}, '-infinity') ORDER BY f.time LIMIT %s)"
+            " ORDER BY 2",
+            (vehicle_id, from_us, to_us, vehicle_id, to_us, from_us, beyond),
+            binary=True,
         )
-        return [StoredFix(Fix(*row[:13]), *row[13:]) for row in await cursor.fetchall()]
+        stored = [StoredFix(Fix(*row[:13]), *row[13:]) for row in await cursor.fetchall()]
+        return stored, len(stored) < beyond or stored[-beyond].fix.time_us <= to_us
 
     async def between(self, vehicle_id: str, from_us: int, before_us: int) -> list[StoredFix]:
         """The fixes of a vehicle from a time on and before another, in time order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -69,7 +69,8 @@ class ViolationStore:
         """Insert or update violations as judged now, with revisions and alerts. `why` explains corrections."""
         if not violations:
             return []
-        stored = await self._load([violation.violation_id for violation in violations])
+        ids = [violation.violation_id for violation in violations]
+        stored, told = await self._load(ids), await self._told(ids)
         stages: list[StageCount] = []
         for violation in violations:
             old = stored.get(violation.violation_id)
@@ -84,7 +85,7 @@ class ViolationStore:
                 await self._update(row, old)
                 await self._revise_update(row, old, why)
             stored[violation.violation_id] = row
-            stages += await self._alert(violation, received_us(violation))
+            stages += await self._alert(violation, received_us(violation), told)
         if stages:
             await self._connection.execute("NOTIFY hanhtrinh_alerts")
         return stages
@@ -264,13 +265,21 @@ class ViolationStore:
             (row["violation_id"], change, why, history(before), history(after), row["violation_id"]),
         )
 
-    async def _alert(self, violation: Violation, received_us: int) -> list[StageCount]:
+    async def _told(self, ids: Sequence[str]) -> set[str]:
+        """The alerts that these violations have. Most were told before: asked for once, not one by one."""
+        alert_ids = [f"{each}:{stage}" for each in ids for stage in ("opened", "closed")]
+        cursor = await self._connection.execute("SELECT alert_id FROM alerts WHERE alert_id = ANY(%s)", (alert_ids,))
+        return {alert_id for (alert_id,) in await cursor.fetchall()}
+
+    async def _alert(self, violation: Violation, received_us: int, told: Container[str]) -> list[StageCount]:
         """The alert rows this violation should have by now; those that are there stay as they are."""
         stages = [("opened", violation.proven_us)]
         if violation.closed_us is not None:
             stages.append(("closed", violation.closed_us))
         written = []
         for stage, event_us in stages:
+            if f"{violation.violation_id}:{stage}" in told:
+                continue
             cursor = await self._connection.execute(
                 "INSERT INTO alerts (alert_id, violation_id, stage, vehicle_id, event_at, received_at, push, body)"
                 " VALUES (%s, %s, %s, %s, %s, %s, true, %s) ON CONFLICT DO NOTHING",

@@ -193,14 +193,22 @@ async def test_a_month_gets_its_partition_and_takes_in_rows_that_waited(
 async def test_a_stretch_and_the_settled_fix_before_it_are_read_back(connection: Connection, store: FixStore) -> None:
     fixes = [FIX._replace(time_us=TIME + n) for n in range(6)]
     await store.add_new([row(fix, settled=n in (1, 3)) for n, fix in enumerate(fixes)])
-    assert [each.fix for each in await store.stretch(FIX.vehicle_id, TIME + 2, 3)] == fixes[2:5]
-    assert [each.fix for each in await store.stretch(FIX.vehicle_id, None, 100)] == fixes
+    for begin_us, end_us, beyond, expected, complete in (
+        (TIME + 2, TIME + 3, 1, fixes[2:5], False),
+        (TIME + 2, TIME + 3, 2, fixes[2:], False),
+        (TIME + 2, TIME + 3, 3, fixes[2:], True),
+        (None, TIME + 1, 100, fixes, True),
+        (TIME + 2, TIME + 1, 2, fixes[2:4], False),
+        (None, TIME + 9, 1, fixes, True),
+    ):
+        stretch, is_complete = await store.stretch(FIX.vehicle_id, begin_us, end_us, beyond)
+        assert ([each.fix for each in stretch], is_complete) == (expected, complete)
     assert [await store.settled_before(FIX.vehicle_id, TIME + n) for n in (0, 1, 2, 3, 4)] == [
         None, None, TIME + 1, TIME + 1, TIME + 3,
     ]  # fmt: skip
     remarks = [Remark(TIME + 1, 16, False, 0, 0), Remark(TIME + 4, 0, True, 5_000_000_000, 6_000_000_000)]
     await store.mark(FIX.vehicle_id, remarks)
-    legs = [(each.leg_mm, each.leg_driving_us) for each in await store.stretch(FIX.vehicle_id, None, 100)]
+    legs = [(each.leg_mm, each.leg_driving_us) for each in (await store.stretch(FIX.vehicle_id, None, TIME, 100))[0]]
     assert legs == [(7, 8), (0, 0), (7, 8), (7, 8), (5_000_000_000, 6_000_000_000), (7, 8)]
     assert [(flags, settled) for _, flags, settled in await stored(connection)] == [
         (0, False), (16, False), (0, False), (0, True), (0, True), (0, False),

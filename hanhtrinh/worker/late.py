@@ -45,8 +45,8 @@ _PART_US = 24 * 3_600_000_000
 
 _LOOK_BACK_US = tuple(hours * 3_600_000_000 for hours in (1, 6, 24, 72))
 
-_FIRST_READ = 2_000
-"""Fixes read at first; a stretch that finds no settled end among them is read ten times as long."""
+_FIRST_BEYOND = 1_000
+"""Fixes read beyond the mark at first; where no settled end is among them, ten times as many."""
 
 
 @dataclass(slots=True)
@@ -171,13 +171,13 @@ class LateJudge:
         return begin_us
 
     async def _judge(self, mark: Mark, begin_us: int | None) -> _Judged:
-        limit = _FIRST_READ
+        beyond = _FIRST_BEYOND
         while True:
-            stored = await self._fixes.stretch(mark.vehicle_id, begin_us, limit)
-            judged = self._judge_stored(mark, begin_us, stored, complete=len(stored) < limit)
+            stored, complete = await self._fixes.stretch(mark.vehicle_id, begin_us, mark.to_us, beyond)
+            judged = self._judge_stored(mark, begin_us, stored, complete=complete)
             if judged is not None:
                 return judged
-            limit *= 10
+            beyond *= 10
 
     def _judge_stored(
         self, mark: Mark, begin_us: int | None, stored: list[StoredFix], *, complete: bool
