@@ -28,6 +28,7 @@ COMMANDS = {
     "excuse": "Excuse a violation, or withdraw the excuse.",
     "report": "Write a monthly report: state forms, badge list, national summary.",
     "dead": "List, show and retry dead letters: what could not be used.",
+    "position": "Show how far each partition of the log is worked off, or move one.",
     "send": "Publish recordings over MQTT.",
     "simulate": "Write, or play live, the days of a simulated fleet.",
     "doctor": "Check every connection, version, privilege and clock.",

@@ -71,6 +71,9 @@ class WorkerMetrics:
         self._event_to_store = histogram("event_to_store_seconds", "From the fix's own time to its commit.", _DELAY_S)
         self._lag = Gauge("hanhtrinh_worker_lag_messages", "Messages in the log not yet taken.", registry=registry)
         self._lag_s = Gauge("hanhtrinh_worker_lag_seconds", "Age of the oldest such message.", registry=registry)
+        self._stopped = Gauge(
+            "hanhtrinh_worker_stopped_partitions", "Partitions whose position lies outside the log.", registry=registry
+        )
         self._last_commit = Gauge("hanhtrinh_worker_last_commit_timestamp_seconds", "Last commit.", registry=registry)
 
     def batch(self, messages: int, fixes: int, late: int, duplicates: int, seconds: float) -> None:
@@ -94,6 +97,9 @@ class WorkerMetrics:
     def lag(self, messages: int, seconds: float) -> None:
         self._lag.set(messages)
         self._lag_s.set(seconds)
+
+    def stopped_partitions(self, n: int) -> None:
+        self._stopped.set(n)
 
     def event_to_store(self, seconds: Iterable[float]) -> None:
         """The delays of a batch; a sample of them is enough when there are thousands."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hanhtrinh.settings import Settings
-from ingest.embedded_log import Connection, EmbeddedLogWriter
+from ingest.embedded_log import Connection, EmbeddedLogWriter, find_log, log_extents
 from ingest.embedded_log_reader import EmbeddedLogReader
-from ingest.kafka_log import KafkaLogWriter, KafkaSecurity
+from ingest.kafka_log import KafkaLogWriter, KafkaSecurity, KafkaTopic
 from ingest.kafka_log_reader import KafkaLogReader
 from ingest.log import AssignmentChanged, LoadPositions
+from ingest.raw import LogExtent, LogIdentity
 from storage.connect import connect
 
 
@@ -57,6 +58,24 @@ def log_reader(
         )
     connect_reader = _Connect(url, "hanhtrinh log reader")
     return EmbeddedLogReader(connect_reader, settings.log_partitions, load_positions, assignment_changed, only=only)
+
+
+async def look_at_log(settings: Settings, url: str | None) -> tuple[LogIdentity, dict[int, LogExtent]]:
+    """Which log the settings name and what each partition holds; nothing is made. LogError when it is not there."""
+    if settings.log == "kafka":
+        topic = KafkaTopic(
+            settings.kafka_bootstrap,
+            settings.kafka_topic,
+            settings.log_partitions,
+            settings.kafka_replication,
+            kafka_security(settings),
+        )
+        return await topic.ensure(create=False), await topic.extents()
+    connection = await _Connect(url, "hanhtrinh log")()
+    try:
+        return await find_log(connection), await log_extents(connection)
+    finally:
+        await connection.close()
 
 
 class _Connect:

@@ -17,7 +17,7 @@ import psycopg
 
 from ingest.log import LogError
 from ingest.partitioning import Partitioner
-from ingest.raw import LogIdentity, RawMessage
+from ingest.raw import LogExtent, LogIdentity, RawMessage
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Connect = Callable[[], Awaitable[Connection]]
@@ -57,6 +57,21 @@ async def ensure_log(connection: Connection, partitions: int) -> LogIdentity:
             f" created, set HANHTRINH_LOG_PARTITIONS={found}"
         )
     return LogIdentity(log_id, found)
+
+
+async def find_log(connection: Connection) -> LogIdentity:
+    """The log's identity, without making it. LogError when it is not there yet."""
+    cursor = await connection.execute("SELECT log_id, (SELECT count(*) FROM embedded_log_partitions) FROM embedded_log")
+    row = await cursor.fetchone()
+    if row is None:
+        raise LogError("there is no embedded log in this database yet: the bridge makes it")
+    return LogIdentity(*row)
+
+
+async def log_extents(connection: Connection) -> dict[int, LogExtent]:
+    """What each partition holds."""
+    cursor = await connection.execute("SELECT partition, first_offset, next_offset FROM embedded_log_partitions")
+    return {partition: LogExtent(first, end) for partition, first, end in await cursor.fetchall()}
 
 
 class _Waiting:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import psycopg
 
-from ingest.embedded_log import CHANNEL, Connect, Connection, ensure_log
+from ingest.embedded_log import CHANNEL, Connect, Connection, ensure_log, log_extents
 from ingest.log import AssignmentChanged, LoadPositions, LogError
 from ingest.positions import outside_log
-from ingest.raw import LogIdentity, LogRecord, LogSlice, RawMessage
+from ingest.raw import LogExtent, LogIdentity, LogRecord, LogSlice, RawMessage
 
 _SLICE_SQL = (
     "SELECT log_offset, topic, payload, received_us, retained FROM embedded_log_messages"
     " WHERE partition = %s AND log_offset >= %s ORDER BY log_offset LIMIT %s"
 )
 
+_LOOK_AGAIN_S = 3.0
+
 log = logging.getLogger(__name__)
-
-
-class _Extent(NamedTuple):
-    first: int
-    next: int
 
 
 class EmbeddedLogReader:
@@ -51,6 +48,13 @@ class EmbeddedLogReader:
         self._identity: LogIdentity | None = None
         self._positions: dict[int, int] = {}
         self._first_turn = 0
+        self._stopped: dict[int, str] = {}
+        self._look_again_s = 0.0
+
+    @property
+    def stopped(self) -> Mapping[int, str]:
+        """See LogReader."""
+        return self._stopped
 
     async def open(self) -> LogIdentity:
         """See LogReader."""
@@ -78,7 +82,8 @@ class EmbeddedLogReader:
             left_s = deadline - time.monotonic()
             if slices or left_s <= 0:
                 return slices
-            async for _ in connection.notifies(timeout=left_s, stop_after=1):
+            # Partitions that are stopped are looked at again, whether or not there is news.
+            async for _ in connection.notifies(timeout=min(left_s, _LOOK_AGAIN_S), stop_after=1):
                 pass
 
     async def rewind(self) -> None:
@@ -89,8 +94,8 @@ class EmbeddedLogReader:
 
     async def end_offsets(self) -> dict[int, int]:
         """See LogReader."""
-        extents = await self._extents(await self._usable_connection())
-        return {partition: extents[partition].next for partition in self._assigned}
+        extents = await log_extents(await self._usable_connection())
+        return {partition: extents[partition].next for partition in self._assigned if partition not in self._stopped}
 
     async def close(self) -> None:
         """Release the connection."""
@@ -99,8 +104,9 @@ class EmbeddedLogReader:
             self._connection = None
 
     async def _read(self, connection: Connection, max_records: int) -> list[LogSlice]:
-        extents = await self._extents(connection)
-        self._check_positions(extents)
+        extents = await log_extents(connection)
+        await self._look_at_stopped()
+        self._stop_outside(extents)
         slices = []
         left = max_records
         # Another partition goes first each time, so that a busy one cannot starve the rest.
@@ -108,7 +114,7 @@ class EmbeddedLogReader:
         turn = self._first_turn % len(self._assigned) if self._assigned else 0
         for partition in self._assigned[turn:] + self._assigned[:turn]:
             start = self._positions[partition]
-            if left and extents[partition].next > start:
+            if left and partition not in self._stopped and extents[partition].next > start:
                 slices.append(await self._slice(connection, partition, start, left))
                 left -= len(slices[-1].records)
         for part in slices:
@@ -124,19 +130,27 @@ class EmbeddedLogReader:
         if not records or records[0].offset != start or records[-1].offset != next_offset - 1:
             raise LogError(
                 f"the embedded log has a hole in partition {partition} at or after offset {start}: rows of"
-                " embedded_log_messages were deleted by hand. Restore them, or move log_positions.next_offset past it"
+                " embedded_log_messages were deleted by hand. Restore them, or move the position past the hole:"
+                f" `hanhtrinh position set {partition} OFFSET`"
             )
         return LogSlice(partition, start, next_offset, records)
 
-    async def _extents(self, connection: Connection) -> dict[int, _Extent]:
-        cursor = await connection.execute("SELECT partition, first_offset, next_offset FROM embedded_log_partitions")
-        return {partition: _Extent(first, end) for partition, first, end in await cursor.fetchall()}
+    async def _look_at_stopped(self) -> None:
+        """Take the stored positions of stopped partitions again, every few seconds: somebody may have set them."""
+        assert self._identity is not None, "open() comes first"
+        if self._stopped and time.monotonic() >= self._look_again_s:
+            self._look_again_s = time.monotonic() + _LOOK_AGAIN_S
+            self._positions |= await self._load_positions(self._identity, sorted(self._stopped))
 
-    def _check_positions(self, extents: dict[int, _Extent]) -> None:
+    def _stop_outside(self, extents: Mapping[int, LogExtent]) -> None:
         for partition, position in self._positions.items():
-            first, end = extents[partition]
-            if not first <= position <= end:
-                raise outside_log("the embedded log", partition, position, first, end)
+            why = outside_log("the embedded log", partition, position, extents[partition])
+            if why is not None:
+                if self._stopped.get(partition) != why:
+                    log.error("partition stopped: %s", why)
+                self._stopped[partition] = why
+            elif self._stopped.pop(partition, None) is not None:
+                log.info("partition goes on partition=%d position=%d", partition, position)
 
     async def _usable_connection(self) -> Connection:
         if self._connection is None or self._connection.closed:

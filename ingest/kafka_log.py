@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from ingest.kafka_topic_id import topic_id
 from ingest.log import LogError
 from ingest.partitioning import Partitioner
-from ingest.raw import LogIdentity, RawMessage
+from ingest.raw import LogExtent, LogIdentity, RawMessage
 
 _BATCH_BYTES = 131_072
 _MAX_REQUEST_BYTES = 1_048_576
@@ -61,15 +62,21 @@ class KafkaTopic:
     replication: int = 1
     security: KafkaSecurity = KafkaSecurity()
 
-    async def ensure(self) -> LogIdentity:
-        """The log's identity; the topic is made when missing. LogError when it has another number of partitions."""
+    async def ensure(self, *, create: bool = True) -> LogIdentity:
+        """The log's identity; the topic is made when missing, unless told not to.
+
+        LogError when it has another number of partitions.
+        """
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, **self.security.client_options())
         try:
             await admin.start()
             cluster_id = (await admin.describe_cluster())["cluster_id"]
             found = await self._partition_count(admin)
+            if found is None and not create:
+                raise LogError(f"there is no topic {self.topic} in Kafka at {self.bootstrap}: the bridge makes it")
             if found is None:
                 found = await self._create(admin)
+            known_as = await topic_id(admin._client, self.topic)
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogError(f"Kafka at {self.bootstrap} cannot be used: {error!r}") from error
         finally:
@@ -79,7 +86,21 @@ class KafkaTopic:
                 f"the Kafka topic {self.topic} has {found} partitions, {self.partitions} are configured: the number is"
                 f" fixed when the topic is created, set HANHTRINH_LOG_PARTITIONS={found}"
             )
-        return LogIdentity(f"{cluster_id}/{self.topic}", found)
+        return LogIdentity(f"{cluster_id}/{self.topic}", found, known_as)
+
+    async def extents(self) -> dict[int, LogExtent]:
+        """What each partition holds. LogError when Kafka does not answer."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, **self.security.client_options())
+        try:
+            await consumer.start()
+            parts = [TopicPartition(self.topic, partition) for partition in range(self.partitions)]
+            firsts = await consumer.beginning_offsets(parts)
+            ends = await consumer.end_offsets(parts)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise LogError(f"Kafka at {self.bootstrap} does not tell what it holds: {error!r}") from error
+        finally:
+            await consumer.stop()
+        return {part.partition: LogExtent(firsts[part], ends[part]) for part in parts}
 
     async def _partition_count(self, admin: AIOKafkaAdminClient) -> int | None:
         if self.topic not in await admin.list_topics():

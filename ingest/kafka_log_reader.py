@@ -10,19 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from ingest.kafka_log import KafkaSecurity, KafkaTopic
+from ingest.kafka_record import log_record
+from ingest.kafka_topic_id import topic_id
 from ingest.log import AssignmentChanged, LoadPositions, LogError
 from ingest.positions import outside_log
-from ingest.raw import LogIdentity, LogRecord, LogSlice, RawMessage
+from ingest.raw import LogExtent, LogIdentity, LogSlice
 
 _SESSION_TIMEOUT_MS = 30_000
 _HEARTBEAT_MS = 3_000
 _MAX_POLL_INTERVAL_MS = 900_000
+_LOOK_AGAIN_S = 3.0
+_SAME_TOPIC_EVERY_S = 10.0
+_PATIENCE_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +66,14 @@ class KafkaLogReader:
         self._positions: dict[int, int] = {}
         self._unloaded = False
         self._gap: tuple[int, int] | None = None
+        self._stopped: dict[int, str] = {}
+        self._look_again_s = 0.0
+        self._same_topic_s = 0.0
+
+    @property
+    def stopped(self) -> Mapping[int, str]:
+        """See LogReader."""
+        return self._stopped
 
     async def open(self) -> LogIdentity:
         """See LogReader."""
@@ -84,7 +99,7 @@ class KafkaLogReader:
         try:
             await consumer.start()
         except (KafkaError, OSError) as error:
-            await consumer.stop()
+            await self.close()
             raise LogError(f"Kafka at {self._topic.bootstrap} cannot be used: {error!r}") from error
         if self._only is not None:
             consumer.assign([self._of(partition) for partition in sorted(set(self._only))])
@@ -99,10 +114,12 @@ class KafkaLogReader:
         consumer = self._running()
         if self._unloaded:
             await self._reload()
+        await self._look_after()
         try:
             batches = await consumer.getmany(timeout_ms=int(wait_s * 1_000), max_records=max_records)
         except OffsetOutOfRangeError as error:
-            raise await self._explained(error) from error
+            await self._stop_outside(error)
+            return []
         except NoOffsetForPartitionError:
             # A rebalance whose positions are still being loaded.
             self._seek_back()
@@ -111,7 +128,8 @@ class KafkaLogReader:
             self._seek_back()
             raise LogError(
                 f"the Kafka topic {self._topic.topic} has a corrupt batch: {error}; skipping it is an operator's"
-                f" decision: move log_positions.next_offset past it (positions: {self._positions})"
+                " decision: `hanhtrinh position set PARTITION OFFSET` moves the position past it"
+                f" (positions: {self._positions})"
             ) from error
         except KafkaError as error:
             self._seek_back()
@@ -126,7 +144,8 @@ class KafkaLogReader:
         """See LogReader."""
         consumer = self._running()
         try:
-            ends = await consumer.end_offsets(list(consumer.assignment()))
+            parts = [part for part in consumer.assignment() if part.partition not in self._stopped]
+            ends = await consumer.end_offsets(parts) if parts else {}
         except KafkaError as error:
             raise LogError(f"Kafka at {self._topic.bootstrap} does not tell its end: {error!r}") from error
         return {part.partition: end for part, end in ends.items()}
@@ -147,7 +166,7 @@ class KafkaLogReader:
                 self._seek_back()
                 return []
             end = records[-1].offset + 1
-            slices.append(LogSlice(partition, position, end, [_record(record) for record in records]))
+            slices.append(LogSlice(partition, position, end, [log_record(record) for record in records]))
         for part in slices:
             self._positions[part.partition] = part.next
         return slices
@@ -175,12 +194,14 @@ class KafkaLogReader:
     def _revoked(self, revoked: Iterable[TopicPartition]) -> None:
         for part in revoked:
             self._positions.pop(part.partition, None)
+            self._stopped.pop(part.partition, None)
 
     async def _assigned(self, assigned: Iterable[TopicPartition]) -> None:
         # aiokafka logs and forgets what a listener raises: reading would go on from Kafka's own idea of a position.
         consumer = self._running()
         parts = sorted(assigned)
         self._positions = {}
+        self._stopped = {}
         try:
             for part in parts:
                 # A valid position at once, or the fetcher asks Kafka for a committed one, which does not exist.
@@ -214,14 +235,57 @@ class KafkaLogReader:
                 self._positions[partition] = stored.get(partition, 0)
                 consumer.seek(self._of(partition), self._positions[partition])
 
-    async def _explained(self, error: OffsetOutOfRangeError) -> LogError:
-        consumer = self._running()
+    async def _look_after(self) -> None:
+        """Now and then: whether this is still the topic that was opened, and whether a stopped partition may go on."""
+        now_s = time.monotonic()
+        if now_s >= self._same_topic_s:
+            self._same_topic_s = now_s + _SAME_TOPIC_EVERY_S
+            await self._require_same_topic()
+        if self._stopped and now_s >= self._look_again_s:
+            await self._look_at([self._of(partition) for partition in sorted(self._stopped)])
+
+    async def _require_same_topic(self) -> None:
+        assert self._identity is not None, "open() comes first"
+        found = None
+        # Brokers that are away say nothing about the topic.
+        with suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                found = await topic_id(self._running()._client, self._topic.topic)
+        if found is not None and self._identity.topic_id not in (None, found):
+            raise LogError(
+                f"the Kafka topic {self._topic.topic} was deleted and made again while it was read: its offsets begin"
+                " anew. Start the worker again: it says how to go on"
+            )
+
+    async def _stop_outside(self, error: OffsetOutOfRangeError) -> None:
+        """Stop the partitions whose positions Kafka refuses; the others go on."""
         (outside,) = error.args
-        part = next(iter(outside))
-        firsts = await consumer.beginning_offsets([part])
-        ends = await consumer.end_offsets([part])
-        name = f"the Kafka topic {part.topic}"
-        return outside_log(name, part.partition, outside[part], firsts[part], ends[part])
+        self._seek_back()
+        await self._look_at(list(outside))
+
+    async def _look_at(self, parts: list[TopicPartition]) -> None:
+        """Stop those of these partitions whose stored position lies outside the log, and let the others go on."""
+        consumer = self._running()
+        self._look_again_s = time.monotonic() + _LOOK_AGAIN_S
+        await self._seek(parts)
+        try:
+            firsts, ends = await consumer.beginning_offsets(parts), await consumer.end_offsets(parts)
+        except KafkaError as error:
+            raise LogError(f"the Kafka topic {self._topic.topic} cannot be read: {error!r}") from error
+        for part in parts:
+            position = self._positions.get(part.partition)
+            if position is None or part not in consumer.assignment():
+                continue
+            extent = LogExtent(firsts[part], ends[part])
+            why = outside_log(f"the Kafka topic {part.topic}", part.partition, position, extent)
+            if why is not None:
+                consumer.pause(part)
+                if self._stopped.get(part.partition) != why:
+                    log.error("partition stopped: %s", why)
+                self._stopped[part.partition] = why
+            elif self._stopped.pop(part.partition, None) is not None:
+                consumer.resume(part)
+                log.info("partition goes on partition=%d position=%d", part.partition, position)
 
     def _running(self) -> AIOKafkaConsumer:
         if self._consumer is None:
@@ -246,21 +310,3 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> object:
         return self._assigned(assigned)
-
-
-def _record(record: ConsumerRecord) -> LogRecord:
-    headers = record.headers
-    # As our writer orders them; the slower way is for records that something else wrote.
-    if len(headers) >= 2 and headers[0][0] == "topic" and headers[1][0] == "received_us":
-        try:
-            message = RawMessage(headers[0][1].decode(), record.value or b"", int(headers[1][1]), len(headers) > 2)
-            return LogRecord(record.offset, message)
-        except ValueError:
-            pass
-    return LogRecord(record.offset, _foreign_message(record))
-
-
-def _foreign_message(record: ConsumerRecord) -> RawMessage:
-    named = dict(record.headers)
-    topic = (named.get("topic") or record.key or b"").decode(errors="backslashreplace")
-    return RawMessage(topic, record.value or b"", record.timestamp * 1_000, named.get("retained") == b"1")

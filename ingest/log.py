@@ -6,7 +6,7 @@ of tests runs on both.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from ingest.raw import LogIdentity, LogSlice, RawMessage
@@ -47,14 +47,20 @@ class LogWriter(Protocol):
 class LogReader(Protocol):
     """Where a worker reads. The position is the worker's (in its database); the log's own notion is never used."""
 
+    @property
+    def stopped(self) -> Mapping[int, str]:
+        """Partitions whose stored position lies outside the log (data lost by retention, or another log), and the words
+        for it. They are not read; the others are. The stored positions are looked at again every few seconds."""
+        ...
+
     async def open(self) -> LogIdentity: ...
 
     async def fetch(self, max_records: int, wait_s: float) -> list[LogSlice]:
         """Slices of assigned partitions, in partition order, at most `max_records` records together.
 
         Waits up to `wait_s` for the first record, then returns what is there; [] when nothing came.
-        Raises LogError when a position lies outside the log (data lost by retention, or another log), and what
-        `LoadPositions` raises where positions have to be asked for.
+        Raises LogError when the log cannot be read, or is not the one that was opened; and what `LoadPositions`
+        raises where positions have to be asked for.
         """
         ...
 
@@ -63,7 +69,10 @@ class LogReader(Protocol):
         ...
 
     async def end_offsets(self) -> dict[int, int]:
-        """The offset after the newest record of each assigned partition. LogError when the log does not answer."""
+        """The offset after the newest record of each assigned partition that is not stopped.
+
+        LogError when the log does not answer.
+        """
         ...
 
     async def close(self) -> None: ...

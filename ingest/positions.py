@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from ingest.log import LogError
+from ingest.raw import LogExtent
 
 
-def outside_log(name: str, partition: int, position: int, first: int, end: int) -> LogError:
-    """The error for a position before the first offset of a partition, or after its end; it names both numbers."""
+def outside_log(name: str, partition: int, position: int, extent: LogExtent) -> str | None:
+    """Why a partition cannot be read from a stored position, with both numbers and the remedy; None when it can."""
+    first, end = extent
     if position < first:
-        return LogError(
+        return (
             f"{name}: partition {partition} begins at offset {first}, the stored position is {position}:"
             f" {first - position} messages were deleted before they were read. Restore them, or accept the loss by"
-            f" setting log_positions.next_offset to {first}"
+            f" `hanhtrinh position set {partition} start`"
         )
-    return LogError(
-        f"{name}: partition {partition} ends at offset {end}, the stored position is {position}: this is another log,"
-        " or it was emptied. Point the settings at the right one, or delete its rows in log_positions to read it from 0"
-    )
+    if position > end:
+        return (
+            f"{name}: partition {partition} ends at offset {end}, the stored position is {position}: this is another"
+            " log, or it was emptied. Point the settings at the right one, or read this one from its beginning by"
+            f" `hanhtrinh position set {partition} start`"
+        )
+    return None

@@ -41,3 +41,12 @@ class LogIdentity(NamedTuple):
     log_id: str
     """Kafka: "<cluster id>/<topic>"; embedded: "embedded/<uuid made at creation>"."""
     partitions: int
+    topic_id: str | None = None
+    """Kafka's own id of the topic, which changes when it is deleted and made again; None where there is none."""
+
+
+class LogExtent(NamedTuple):
+    """What a partition of the log holds: offsets from `first` up to, not including, `next`."""
+
+    first: int
+    next: int

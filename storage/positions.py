@@ -46,19 +46,25 @@ class EventTimes(NamedTuple):
 class Positions:
     """Positions in one log."""
 
-    def __init__(self, log_id: str, partitions: int) -> None:
+    def __init__(self, log_id: str, partitions: int, topic_id: str | None = None) -> None:
+        """`topic_id` is Kafka's own id of the topic: another one after it was deleted and made again."""
         self.log_id = log_id
         self._partitions = partitions
+        self._topic_id = topic_id
 
-    async def register(self, connection: Connection) -> None:
-        """Note the log and its partition count at first sight. WrongLog when the count has changed since."""
+    async def register(self, connection: Connection, *, adopt: bool = False) -> None:
+        """Note the log at first sight. WrongLog when its partition count has changed since, and when it has taken the
+        place of another of its name (another cluster, or the topic was made again), unless told to adopt it."""
         async with connection.transaction():
-            await connection.execute(
-                "INSERT INTO logs (log_id, partitions) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                (self.log_id, self._partitions),
-            )
+            if not adopt:
+                await self.require_same(connection)
             row = await (
-                await connection.execute("SELECT partitions FROM logs WHERE log_id = %s", (self.log_id,))
+                await connection.execute(
+                    "INSERT INTO logs AS l (log_id, partitions, topic_id) VALUES (%s, %s, %s)"
+                    " ON CONFLICT (log_id) DO UPDATE SET topic_id = coalesce(excluded.topic_id, l.topic_id)"
+                    " RETURNING partitions",
+                    (self.log_id, self._partitions, self._topic_id),
+                )
             ).fetchone()
             if row is None or row[0] != self._partitions:
                 raise WrongLog(
@@ -70,6 +76,29 @@ class Positions:
                 " SELECT %s, n, 0 FROM generate_series(0, %s - 1) AS n ON CONFLICT DO NOTHING",
                 (self.log_id, self._partitions),
             )
+
+    async def require_same(self, connection: Connection) -> None:
+        """WrongLog when this log has taken the place of another of its name."""
+        cursor = await connection.execute(
+            "SELECT log_id = %(mine)s, log_id, topic_id FROM logs WHERE log_id = %(mine)s"
+            " OR (log_id NOT LIKE 'embedded/%%' AND %(mine)s NOT LIKE 'embedded/%%'"
+            " AND substr(log_id, strpos(log_id, '/')) = substr(%(mine)s, strpos(%(mine)s, '/'))) ORDER BY 1 DESC, 2",
+            {"mine": self.log_id},
+        )
+        rows = await cursor.fetchall()
+        if not rows:
+            return
+        known, log_id, topic_id = rows[0]
+        cluster, _, topic = self.log_id.partition("/")
+        remedy = (
+            "Its offsets are not those of the stored positions. Point the settings at the right one; or, if this one is"
+            " to take its place, read it from its beginning by `hanhtrinh position set all start`"
+        )
+        if not known:
+            old_cluster = log_id.partition("/")[0]
+            raise WrongLog(f"the Kafka topic {topic} is now in cluster {cluster}, it was in {old_cluster}. {remedy}")
+        if self._topic_id is not None and topic_id not in (None, self._topic_id):
+            raise WrongLog(f"the Kafka topic {topic} was deleted and made again. {remedy}")
 
     async def load(self, connection: Connection, partitions: Sequence[int]) -> dict[int, int]:
         """The next offset of each partition."""

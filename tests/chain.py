@@ -65,6 +65,19 @@ class Part:
             self._process.kill()
             self._process = None
 
+    async def ended(self, within_s: float = 60.0) -> int:
+        """Return its exit code when it has ended by itself."""
+        assert self._process is not None, f"{self.name} was not started"
+        return await asyncio.to_thread(self._process.wait, within_s)
+
+    async def says(self, words: str, within_s: float = 60.0) -> None:
+        """Return when its log has these words, since it was started last."""
+
+        async def has_them() -> bool:
+            return words in self.log.read_bytes()[self._log_began :].decode(errors="replace")
+
+        await until(has_them, f"{self.name} says {words!r}", within_s)
+
     def leave(self) -> None:
         """Make sure that nothing of it is left."""
         if self._process is not None:
@@ -92,6 +105,7 @@ class Chain:
     """The parts of one test, with a topic, a group, a client id and a database of their own."""
 
     def __init__(self, environment: Mapping[str, str], folder: Path, connection: Connection, log_end: LogEnd) -> None:
+        self.topic = environment["HANHTRINH_KAFKA_TOPIC"]
         self.connection = connection
         self.parts: dict[str, Part] = {}
         self.environment = dict(environment)

@@ -37,6 +37,7 @@ NOT_RUN = {
     "asks a running process": r"curl \S+/(healthz|metrics)",
     "needs a violation": r"hanhtrinh excuse ",
     "needs stored fixes": r"hanhtrinh rejudge ",
+    "needs a log": r"hanhtrinh position (show|set)\b",
     "starts from nothing": r"git clone |cd |make ",
     "changes the code": r"make (format|lock|env-example|bench|fuzz)\b|python -m |\.venv/bin/python docs/images/",
 }

@@ -136,6 +136,14 @@ async def read(reader: LogReader, count: int, within_s: float = 20.0) -> list[Lo
     return slices
 
 
+async def stopped(reader: LogReader, partition: int, within_s: float = 20.0) -> str:
+    """Why this partition is stopped, as soon as it is; nothing of it may be handed out before."""
+    async with asyncio.timeout(within_s):
+        while partition not in reader.stopped:
+            assert partition not in {part.partition for part in await reader.fetch(1_000, 0.1)}
+    return reader.stopped[partition]
+
+
 def messages_of(slices: Sequence[LogSlice]) -> list[RawMessage]:
     return [record.message for part in slices for record in part.records]
 
@@ -252,25 +260,41 @@ async def test_a_reader_of_some_partitions_sees_only_those(rig: Rig) -> None:
     assert set(await reader.end_offsets()) == {1, 3}
 
 
-async def test_a_position_after_the_end_is_an_error_with_both_numbers(rig: Rig) -> None:
+async def test_a_position_after_the_end_stops_its_partition_with_both_numbers(rig: Rig) -> None:
     writer = await rig.open_writer()
     partition = Partitioner(PARTITIONS).partition("a")
     await writer.append("a", message(1))
     positions = Positions()
     positions.next = {partition: 1234}
     reader = await rig.open_reader(positions)
-    with pytest.raises(LogError, match=r"ends at offset 1, the stored position is 1234.*another log"):
-        await read(reader, 1)
+    why = await stopped(reader, partition)
+    assert "ends at offset 1, the stored position is 1234: this is another log" in why
+    assert f"`hanhtrinh position set {partition} start`" in why
 
 
-async def test_a_position_before_the_beginning_is_an_error_with_both_numbers(rig: Rig) -> None:
+async def test_a_position_before_the_beginning_stops_its_partition_with_both_numbers_until_it_is_set(rig: Rig) -> None:
     writer = await rig.open_writer()
     partition = Partitioner(PARTITIONS).partition("a")
+    others = [device for device in map(str, range(50)) if Partitioner(PARTITIONS).partition(device) != partition]
     await writer.append_many([("a", message(n)) for n in range(9)])
     await rig.lose_first(partition, 5)
-    reader = await rig.open_reader()
-    with pytest.raises(LogError, match=r"begins at offset 5, the stored position is 0: 5 messages were deleted"):
-        await read(reader, 9)
+    positions = Positions()
+    reader = await rig.open_reader(positions)
+    why = await stopped(reader, partition)
+    assert "begins at offset 5, the stored position is 0: 5 messages were deleted before they were read" in why
+    assert f"`hanhtrinh position set {partition} start`" in why
+    assert partition not in await reader.end_offsets()
+    # The others go on.
+    await writer.append_many([(device, message(n, device)) for n, device in enumerate(others)])
+    slices = await read(reader, len(others))
+    assert partition not in {part.partition for part in slices}
+    assert set(reader.stopped) == {partition}
+    # Nobody restarts anything: the position is set, and the partition goes on.
+    positions.store(slices)
+    positions.next[partition] = 5
+    assert messages_of(await read(reader, 4)) == [message(n) for n in range(5, 9)]
+    assert not reader.stopped
+    assert partition in await reader.end_offsets()
 
 
 async def test_another_partition_count_is_refused_by_writer_and_reader(rig: Rig) -> None:
@@ -375,8 +399,8 @@ async def test_trimming_deletes_only_what_is_old_and_read(postgres_url: str) -> 
     assert messages_of(await reader.fetch(10, 1.0)) == [message(8), message(9)]
     positions.next = {partition: 7}
     await reader.rewind()
-    with pytest.raises(LogError, match="begins at offset 8"):
-        await reader.fetch(10, 1.0)
+    assert await reader.fetch(10, 0.1) == []
+    assert "begins at offset 8" in reader.stopped[partition]
     await reader.close()
 
 
@@ -460,6 +484,78 @@ async def test_positions_that_cannot_be_loaded_at_a_rebalance_come_out_of_fetch_
     assert asked == 3
     assert [(each.partition, each.start, each.next) for each in slices] == [(0, 1, 3)]
     await reader.close()
+    await writer.close()
+
+
+async def test_a_topic_that_is_made_again_while_it_is_read_stops_the_reader_although_its_position_fits(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.kafka_log_reader._SAME_TOPIC_EVERY_S", 0.2)
+    topic = kafka.topic()
+    reader = KafkaLogReader(kafka.bootstrap, topic, 1, Positions().load, lambda _: None, only=[0])
+    first = await _written(kafka, topic, range(5))
+    await reader.open()
+    assert len(messages_of(await read(reader, 5))) == 5
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.delete_topics([topic])
+    async with asyncio.timeout(20):
+        while topic in await admin.list_topics():
+            pass
+    await admin.close()
+    second = await _written(kafka, topic, range(10))
+    assert (first.log_id, first.partitions) == (second.log_id, second.partitions)
+    assert None not in (first.topic_id, second.topic_id)
+    assert first.topic_id != second.topic_id
+    with pytest.raises(LogError, match="was deleted and made again while it was read"):
+        await read(reader, 5)
+    await reader.close()
+
+
+async def _written(kafka: Kafka, topic: str, numbers: Sequence[int]) -> LogIdentity:
+    writer = KafkaLogWriter(kafka.bootstrap, topic, 1)
+    identity = await writer.open()
+    await writer.append_many([("a", message(n)) for n in numbers])
+    await writer.close()
+    return identity
+
+
+async def test_a_member_that_restarts_under_its_instance_name_moves_no_partition(kafka: Kafka) -> None:
+    topic, group = kafka.topic(), f"group-{uuid.uuid4().hex}"
+    assigned: dict[str, list[frozenset[int]]] = {"one": [], "two": []}
+
+    def member(name: str) -> KafkaLogReader:
+        changed = assigned[name].append
+        return KafkaLogReader(
+            kafka.bootstrap, topic, PARTITIONS, Positions().load, changed, group=group, group_instance_id=name
+        )
+
+    async def work(*members: KafkaLogReader, until: Callable[[], bool]) -> None:
+        async with asyncio.timeout(40):
+            while not until():
+                for reader in members:
+                    await reader.fetch(10, 0.1)
+
+    def half(name: str) -> bool:
+        return bool(assigned[name]) and len(assigned[name][-1]) == PARTITIONS // 2
+
+    one, two = member("one"), member("two")
+    await one.open()
+    opening = asyncio.create_task(two.open())
+    await work(one, until=opening.done)
+    await work(one, two, until=lambda: half("one") and half("two"))
+    before = {name: list(all_of) for name, all_of in assigned.items()}
+    await two.close()
+    two = member("two")
+    opening = asyncio.create_task(two.open())
+    await work(one, until=opening.done)
+    # Two heartbeats: a rebalance would have reached the other member by then.
+    deadline = asyncio.get_running_loop().time() + 7.0
+    await work(one, two, until=lambda: asyncio.get_running_loop().time() > deadline)
+    assert assigned["one"] == before["one"]
+    assert assigned["two"][-2:] == [before["two"][-1]] * 2
+    await one.close()
+    await two.close()
 
 
 async def test_nothing_is_ever_committed_to_kafka(kafka: Kafka) -> None:

@@ -134,8 +134,34 @@ async def test_another_number_of_partitions_is_refused_with_both_numbers(
 ) -> None:
     with pytest.raises(WrongLog, match="has 8 partitions, expected 4"):
         await Positions("cluster/raw", 8).register(connection)
-    await Positions("another/raw", 8).register(connection)
+    await Positions("cluster/other", 8).register(connection)
     assert await positions.load(connection, range(8)) == {0: 0, 1: 0, 2: 0, 3: 0}
+
+
+async def test_a_topic_of_the_same_name_in_another_cluster_is_refused_until_somebody_adopts_it(
+    connection: Connection, positions: Positions
+) -> None:
+    swapped = Positions("elsewhere/raw", 4)
+    for _ in range(2):
+        with pytest.raises(
+            WrongLog, match=r"raw is now in cluster elsewhere, it was in cluster\. .*position set all start"
+        ):
+            await swapped.register(connection)
+    assert await swapped.load(connection, range(4)) == {}
+    await swapped.register(connection, adopt=True)
+    await swapped.register(connection)
+    await positions.register(connection)
+    await Positions("embedded/raw", 4).register(connection)
+
+
+async def test_a_topic_that_was_made_again_is_refused_until_somebody_adopts_it(connection: Connection) -> None:
+    await Positions("cluster/new", 4).register(connection)
+    await Positions("cluster/new", 4, "id 1").register(connection)
+    await Positions("cluster/new", 4).register(connection)
+    with pytest.raises(WrongLog, match=r"new was deleted and made again.*position set all start"):
+        await Positions("cluster/new", 4, "id 2").register(connection)
+    await Positions("cluster/new", 4, "id 2").register(connection, adopt=True)
+    await Positions("cluster/new", 4, "id 2").register(connection)
 
 
 async def _waits_for_a_lock(connection: Connection) -> bool:

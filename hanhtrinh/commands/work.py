@@ -100,9 +100,10 @@ def build_worker(
 
 
 async def report_lag(worker: Worker, metrics: WorkerMetrics) -> None:
-    """Measure the lag every few seconds until cancelled."""
+    """Measure the lag, and count the partitions that are stopped, every few seconds until cancelled."""
     while True:
         await asyncio.sleep(_LAG_EVERY_S)
+        metrics.stopped_partitions(len(worker.stopped))
         with suppress(LogError, psycopg.Error):
             metrics.lag(*await worker.lag())
 

@@ -11,43 +11,28 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import psycopg
 
-from detectors.checks import ALONE
-from detectors.columns import Names
 from detectors.detector import Factory
-from detectors.journeys import JourneyJudge
-from detectors.limits import LimitBook
-from detectors.silence import Silences
-from hanhtrinh.detectors import context_of, detector_factories
-from hanhtrinh.driver_packs import DriverPacks
+from hanhtrinh.detectors import detector_factories
 from hanhtrinh.metrics import WorkerMetrics
 from hanhtrinh.rule_packs import LoadedPack
-from hanhtrinh.worker.batch import BatchProcessor, BatchResult, refused_letters
-from hanhtrinh.worker.hours import HoursKeeper
+from hanhtrinh.worker.batch import BatchResult, refused_letters
 from hanhtrinh.worker.intake import Intake, take_in
-from hanhtrinh.worker.last_positions import PositionBoard
-from hanhtrinh.worker.late import LateJudge
-from hanhtrinh.worker.pending import PendingMarks
-from hanhtrinh.worker.roster import Roster
-from hanhtrinh.worker.silence import SilenceKeeper, SilenceWatch
+from hanhtrinh.worker.session import Session, new_session
 from ingest.formats import FormatRegistry
 from ingest.log import AssignmentChanged, LoadPositions, LogReader
 from ingest.raw import LogIdentity, LogSlice
-from storage.activity import ActivityStore
 from storage.connect import Connection, is_transient
-from storage.fixes import FixStore
-from storage.hours_warnings import WarningStore
 from storage.letters import store_letters
-from storage.marks import Mark, MarkStore
+from storage.marks import Mark
 from storage.positions import Fenced, Positions
-from storage.vehicles import VehicleStore
-from storage.violations import StageCount, ViolationStore
+from storage.violations import StageCount
 
 log = logging.getLogger(__name__)
 
@@ -70,20 +55,6 @@ class WorkerLimits:
     max_messages: int
     max_wait_s: float
     late_settle_s: float
-
-
-@dataclass(slots=True)
-class _Session:
-    """What lives as long as one database connection."""
-
-    connection: Connection
-    roster: Roster
-    batch: BatchProcessor
-    late: LateJudge
-    marks: MarkStore
-    silences: SilenceWatch
-    board: PositionBoard
-    pending: PendingMarks
 
 
 class Worker:
@@ -118,6 +89,11 @@ class Worker:
         self.trouble: str | None = "starting"
         """Why the worker cannot work just now; None while it can. For the health check."""
 
+    @property
+    def stopped(self) -> Mapping[int, str]:
+        """Partitions that cannot be read from their stored position, and why; the others are worked off."""
+        return self._reader.stopped
+
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. LogError, and database errors that no retry mends, raise."""
         failures = 0
@@ -129,7 +105,7 @@ class Worker:
                     session = await self._begin(connection)
                     while not stop.is_set():
                         await self._turn(session)
-                        failures, self.trouble = 0, None
+                        failures, self.trouble = 0, next(iter(self.stopped.values()), None)
                     await session.board.flush()
                 except psycopg.Error as error:
                     if not is_transient(error, connection):
@@ -145,7 +121,7 @@ class Worker:
         """For the reader. On a connection of its own: it may be called in the middle of a transaction of the batch."""
         connection = await self._connect()
         try:
-            positions = Positions(identity.log_id, identity.partitions)
+            positions = Positions(*identity)
             await positions.register(connection)
             return await positions.load(connection, partitions)
         finally:
@@ -169,35 +145,18 @@ class Worker:
             await asyncio.wait_for(stop.wait(), wait_s)
         return failures + 1
 
-    async def _begin(self, connection: Connection) -> _Session:
+    async def _begin(self, connection: Connection) -> Session:
         """On a new connection: read again from the stored positions, with nothing remembered."""
         if self._positions is None:
             identity = await self._reader.open()
-            self._positions = Positions(identity.log_id, identity.partitions)
+            self._positions = Positions(*identity)
         else:
             await self._reader.rewind()
-        pack = self._pack.pack
-        vehicle_names, driver_names, limits = Names(), Names(), LimitBook(pack)
-        context = context_of(self._pack, vehicle_names, driver_names, limits)
-        judge = JourneyJudge(context, self._detectors)
-        roster = Roster(judge, vehicle_names, driver_names, limits)
-        fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
-        vehicles, violations, marks = VehicleStore(connection), ViolationStore(connection), MarkStore(connection)
-        packs, warnings = DriverPacks(self._pack.hours), WarningStore(connection)
-        hours = HoursKeeper(roster, packs, activity, fixes, violations, warnings, pack.activity.moving_kmh)
-        stores = (fixes, activity, vehicles, violations, marks)
-        keeper, silences = SilenceKeeper(roster, violations), Silences(context)
-        batch = BatchProcessor(connection, self._positions, pack, roster, hours, keeper, *stores)
-        late = LateJudge(connection, self._positions, self._pack, self._detectors, roster, hours, *stores)
-        watch = SilenceWatch(
-            connection, self._positions, silences, pack.activity.moving_kmh, roster, vehicles, violations, batch.know,
-            self._reader.end_offsets,
-        )  # fmt: skip
         self._assignment_changed = True
-        pending = PendingMarks(self._limits.late_settle_s)
-        return _Session(connection, roster, batch, late, marks, watch, PositionBoard(connection, roster), pending)
+        ends = self._reader.end_offsets
+        return new_session(connection, self._positions, self._pack, self._detectors, ends, self._limits.late_settle_s)
 
-    async def _turn(self, session: _Session) -> None:
+    async def _turn(self, session: Session) -> None:
         wait_s = self._limits.max_wait_s if not len(session.pending) else min(self._limits.max_wait_s, 0.05)
         slices = await self._reader.fetch(self._limits.max_messages, wait_s)
         if self._assignment_changed:
@@ -216,7 +175,7 @@ class Worker:
             await self._reader.rewind()
             self._assignment_changed = True
 
-    async def _take_over(self, session: _Session) -> None:
+    async def _take_over(self, session: Session) -> None:
         """New partitions: forget all vehicles, know the positions and the marks that wait."""
         assert self._positions is not None
         self._assignment_changed = False
@@ -229,7 +188,7 @@ class Worker:
         self._looked_s = -_LOOK_EVERY_S
         log.info("assigned partitions=%s positions=%s marks=%d", partitions, self._next, len(marks))
 
-    async def _process(self, session: _Session, slices: Sequence[LogSlice], *, careful: bool = False) -> None:
+    async def _process(self, session: Session, slices: Sequence[LogSlice], *, careful: bool = False) -> None:
         began_s = time.perf_counter()
         intake = take_in(slices, self._formats)
         await self._catch_up(session, intake)
@@ -253,7 +212,7 @@ class Worker:
         session.pending.add(result.marks)
         self._count(result, time.perf_counter() - began_s)
 
-    async def _catch_up(self, session: _Session, intake: Intake) -> None:
+    async def _catch_up(self, session: Session, intake: Intake) -> None:
         """Judge vehicles with late fixes again before they are rebuilt."""
         if not len(session.pending):
             return
@@ -261,7 +220,7 @@ class Worker:
             while not session.roster.knows(vehicle_id) and (mark := session.pending.mark_of(vehicle_id)) is not None:
                 await self._rejudge(session, mark)
 
-    async def _isolate(self, session: _Session, slices: Sequence[LogSlice], error: Exception) -> None:
+    async def _isolate(self, session: Session, slices: Sequence[LogSlice], error: Exception) -> None:
         """Halve until the message that the database refuses is alone; it becomes a dead letter."""
         if sum(len(piece.records) for piece in slices) > 1:
             for half in _halves(slices):
@@ -278,7 +237,7 @@ class Worker:
             self._next[piece.partition] = piece.next
         self._metrics.dead_letters({"refused_by_database": len(intake.letters)})
 
-    async def _look_for_marks(self, session: _Session) -> None:
+    async def _look_for_marks(self, session: Session) -> None:
         """Marks that others have written: an import that changed the registry, somebody who asked."""
         assert self._positions is not None
         now_s = time.monotonic()
@@ -287,7 +246,7 @@ class Worker:
         self._looked_s = now_s
         session.pending.ask(await session.marks.asked(self._positions.log_id, sorted(self._next), _MOST_ASKED))
 
-    async def _rejudge_due(self, session: _Session) -> None:
+    async def _rejudge_due(self, session: Session) -> None:
         """Vehicles whose late fixes have stopped coming, or have come for long enough, and those asked for."""
         due = session.pending.due()
         if not due:
@@ -300,7 +259,7 @@ class Worker:
                 break
         self._metrics.rejudged(vehicles, time.perf_counter() - began_s)
 
-    async def _rejudge(self, session: _Session, mark: Mark) -> None:
+    async def _rejudge(self, session: Session, mark: Mark) -> None:
         code = np.array([session.roster.vehicles.code(mark.vehicle_id)], dtype=np.int32)
         try:
             again = await session.late.rejudge(
