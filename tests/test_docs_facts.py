@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from detectors.checks import Check
 from hanhtrinh.metrics import BridgeMetrics, MaintenanceMetrics, NotifierMetrics, WorkerMetrics
-from tests.doc_pages import REPOSITORY, pages, table
+from tests.doc_pages import REPOSITORY, code_spans, pages, table
 from tests.doc_tables import filled
 
 
@@ -74,3 +74,26 @@ def test_the_flags_of_the_rules_are_those_of_the_checks() -> None:
     text = (REPOSITORY / "docs" / "rules.md").read_text("utf-8")
     rows = table(text, "Which fixes are trusted")
     assert {row[0]: int(row[1]) for row in rows} == {str(check.name).lower(): check.value for check in Check}
+
+
+def test_every_metric_and_log_line_of_the_page_on_failures_is_in_the_program() -> None:
+    page = REPOSITORY / "docs" / "when-things-fail.md"
+    operate = (REPOSITORY / "docs" / "operate.md").read_text("utf-8")
+    known = {name for row in table(operate, "Metrics") for name in re.findall(r"`(\w+)`", row[0])}
+    named = set(re.findall(r"hanhtrinh_(?:bridge|worker|notifier)_\w+", page.read_text("utf-8")))
+    assert len(named) > 10
+    assert named <= known
+    folders = ("ingest", "hanhtrinh", "alerts", "storage")
+    program = "".join(
+        path.read_text("utf-8") for folder in folders for path in sorted((REPOSITORY / folder).rglob("*.py"))
+    )
+    said = [
+        span for span in code_spans(page) if re.match(r"[A-Za-z]+ [a-z]", span) and not span.startswith("hanhtrinh ")
+    ]
+    assert len(said) > 12
+    # The words of the server are its own.
+    missing = [span for span in said if span not in program and span not in _SAID_BY_THE_SERVER]
+    assert missing == []
+
+
+_SAID_BY_THE_SERVER = {"No space left on device", "read-only transaction"}

@@ -20,7 +20,7 @@ from ingest.kafka_log import KafkaLogWriter
 from ingest.partitioning import Partitioner
 from storage.position_book import PositionBook
 from tests.chain import PARTITIONS as CHAIN_PARTITIONS
-from tests.chain import Chain, broker, running_chain
+from tests.chain import Chain, broker, running_chain, until
 from tests.running_worker import PARTITIONS, RECEIVED_US, RigMaker, WorkerRig, journey, make_rig, message, rig
 from tests.services.kafka_server import Kafka
 from tests.services.mosquitto import Mosquitto
@@ -208,3 +208,27 @@ async def test_on_kafka_a_worker_goes_on_past_a_trimmed_partition_and_refuses_a_
         await part.ready()
         await chain.worked_off(8 + 24)
         assert await chain.rows("SELECT count(*) FROM fixes") == [(20,)]
+
+
+async def test_a_database_that_turns_read_only_is_waited_out(rig: WorkerRig, caplog: pytest.LogCaptureFixture) -> None:
+    database = await rig.one("SELECT current_database()")
+
+    async def read_only(on: bool) -> None:
+        await rig.connection.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = {on}'.encode())
+        await rig.connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'hanhtrinh work'"
+        )
+
+    await rig.append(message(fix) for fix in TRIP[:5])
+    async with rig.worker() as task:
+        await rig.worked_off(60, task)
+        await read_only(True)
+        # The writer of this test connects anew as well.
+        writable = f"{rig.url}{'&' if '?' in rig.url else '?'}options=-c%20default_transaction_read_only%3Doff"
+        await WorkerRig(writable, rig.connection).append(message(fix) for fix in TRIP[5:])
+        await until(lambda: asyncio.sleep(0, "read-only transaction" in caplog.text), "the worker says why", 30)
+        await read_only(False)
+        await rig.worked_off(60, task)
+    assert await rig.one("SELECT count(*) FROM fixes") == 12
+    await rig.is_sound()
