@@ -38,6 +38,17 @@ _COLUMNS: dict[str, Convert] = {
 }
 _STORED = "scope, scope_id, number, value, valid_from, valid_to, basis"
 
+# Three joins, each on a column of its own: one with a choice would compare every vehicle with every row.
+_CONCERNED = """
+WITH s AS MATERIALIZED (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) AS s (scope, id, number))
+SELECT v.vehicle_id, s.number, s.scope FROM s JOIN vehicles v ON s.scope = 'operator' AND v.operator_id = s.id
+UNION ALL
+SELECT v.vehicle_id, s.number, s.scope FROM s JOIN vehicles v ON s.scope = 'kind' AND v.kind = s.id
+UNION ALL
+SELECT v.vehicle_id, s.number, s.scope FROM s JOIN vehicles v ON s.scope = 'vehicle' AND v.vehicle_id = s.id
+ORDER BY 1, 2, 3
+"""
+
 Key = tuple[Scope, str, str]
 """Scope, id and number: of these only one override holds a day."""
 
@@ -179,11 +190,7 @@ async def _judge_again(connection: Connection, changed: Sequence[Override]) -> N
     if not changed:
         return
     cursor = await connection.execute(
-        "SELECT v.vehicle_id, s.number, s.scope"
-        " FROM unnest(%s::text[], %s::text[], %s::text[]) AS s (scope, id, number)"
-        " JOIN vehicles v ON s.id = CASE s.scope WHEN 'operator' THEN v.operator_id WHEN 'kind' THEN v.kind"
-        " ELSE v.vehicle_id END ORDER BY 1, 2, 3",
-        [list(column) for column in zip(*sorted({_key(each) for each in changed}), strict=True)],
+        _CONCERNED, [list(column) for column in zip(*sorted({_key(each) for each in changed}), strict=True)]
     )
     why: dict[str, list[str]] = {}
     for vehicle_id, number, scope in await cursor.fetchall():
