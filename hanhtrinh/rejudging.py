@@ -133,7 +133,8 @@ class Rejudging:
             roster = Roster(judge, vehicles, drivers, limits)
             fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
             violations = ViolationStore(connection, self._changes.append)
-            hours = HoursKeeper(roster, self._packs, activity, fixes, violations, WarningStore(connection))
+            moving_kmh = self._pack.pack.activity.moving_kmh
+            hours = HoursKeeper(roster, self._packs, activity, fixes, violations, WarningStore(connection), moving_kmh)
             self._judges[log_id] = positions, LateJudge(
                 connection, positions, self._pack, self._detectors, roster, hours, fixes, activity,
                 VehicleStore(connection), violations, self._marks,

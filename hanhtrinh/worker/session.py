@@ -61,7 +61,7 @@ def new_session(
     fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
     vehicles, violations, marks = VehicleStore(connection), ViolationStore(connection), MarkStore(connection)
     packs, warnings = DriverPacks(pack.hours), WarningStore(connection)
-    hours = HoursKeeper(roster, packs, activity, fixes, violations, warnings, pack.activity.moving_kmh)
+    hours = HoursKeeper(roster, packs, activity, fixes, violations, warnings, pack.pack.activity.moving_kmh)
     stores = (fixes, activity, vehicles, violations, marks)
     keeper, silences = SilenceKeeper(roster, violations), Silences(context)
     batch = BatchProcessor(connection, positions, pack.pack, roster, hours, keeper, *stores)
