@@ -34,7 +34,7 @@ class Roster:
         self.limits = limits
         self.loaded = np.zeros(0, dtype=np.bool_)
         """Whether the rows below, and the judge's, say how the vehicle stands."""
-        self.partition = np.zeros(0, dtype=np.int32)
+        self.partition = np.zeros(0, dtype=np.int16)
         """Where its messages come from."""
         self.silent_us = np.zeros(0, dtype=np.int64)
         """Since when its open silence lasts, as stored; NEVER when there is none."""
@@ -46,7 +46,7 @@ class Roster:
         """Loaded vehicles without a stored fix, as the registry had them: no mark tells when that changes."""
         self.newest_us = np.zeros(0, dtype=np.int64)
         """Newest stored fix with a sound clock."""
-        self.newest_flags = np.zeros(0, dtype=np.int32)
+        self.newest_flags = np.zeros(0, dtype=np.int16)
         """The flags of that fix."""
         self.unpublished = np.zeros(0, dtype=np.bool_)
         """Whether something was stored or judged since `storage/last_positions.py` wrote where the vehicle is."""
