@@ -110,7 +110,7 @@ async def stored_fixes(connection: Connection) -> list[tuple[StoredFix, int]]:
     received = {(vehicle_id, time_us): received_us for vehicle_id, time_us, received_us in await cursor.fetchall()}
     vehicles = sorted({vehicle_id for vehicle_id, _ in received})
     store = FixStore(connection, 0)
-    stored = [each for vehicle_id in vehicles for each in await store.stretch(vehicle_id, None, len(received))]
+    stored = [each for vehicle in vehicles for each in (await store.stretch(vehicle, None, 0, len(received)))[0]]
     return [(each, received[each.fix.vehicle_id, each.fix.time_us]) for each in stored]
 
 

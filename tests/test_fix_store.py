@@ -44,7 +44,7 @@ def row(fix: Fix, flags: int = 0, *, settled: bool = True) -> FixRow:
 async def stored(connection: Connection) -> list[tuple[Fix, int, bool]]:
     vehicles = await (await connection.execute("SELECT DISTINCT vehicle_id FROM fixes ORDER BY 1")).fetchall()
     store = FixStore(connection, ALONE)
-    read = [each for (name,) in vehicles for each in await store.stretch(name, None, 1_000)]
+    read = [each for (name,) in vehicles for each in (await store.stretch(name, None, 0, 1_000))[0]]
     return [(each.fix, each.flags, each.settled) for each in read]
 
 
