@@ -78,7 +78,9 @@ async def _bridge(settings: Settings, url: str | None) -> signal.Signals | None:
         carrying = build_bridge(settings, writer, BridgeMetrics(registry))
         server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, lambda: carrying.trouble)
         server.start()
-        logger.info("bridge started log=%s partitions=%d metrics_port=%d", identity.log_id, identity.partitions, server.port)
+        logger.info(
+            "bridge started log=%s partitions=%d metrics_port=%d", identity.log_id, identity.partitions, server.port
+        )
         try:
             await carrying.run(stop)
         finally:
