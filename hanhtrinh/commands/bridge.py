@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import signal
 from contextlib import nullcontext
@@ -16,6 +15,7 @@ from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.metrics import BridgeMetrics, MetricsServer
 from hanhtrinh.raw_log import log_writer
 from hanhtrinh.settings import Settings, load_settings
+from hanhtrinh.stop_signal import StopSignal
 from ingest.bridge import BatchWriter, Bridge
 from ingest.formats import FormatRegistry
 from ingest.mqtt import MqttOptions, MqttSession
@@ -59,16 +59,7 @@ def build_bridge(settings: Settings, writer: BatchWriter, metrics: BridgeMetrics
 
 async def _bridge(settings: Settings, url: str | None) -> signal.Signals | None:
     """Run until a signal comes, and return it."""
-    ended_by: list[signal.Signals] = []
-    stop = asyncio.Event()
-
-    def end(by: signal.Signals) -> None:
-        logger.info("bridge stops signal=%s", by.name)
-        ended_by.append(by)
-        stop.set()
-
-    for by in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(by, end, by)
+    stop = StopSignal("bridge")
     if url is not None:
         await require_schema(settings, url)
     registry = CollectorRegistry()
@@ -82,9 +73,9 @@ async def _bridge(settings: Settings, url: str | None) -> signal.Signals | None:
             "bridge started log=%s partitions=%d metrics_port=%d", identity.log_id, identity.partitions, server.port
         )
         try:
-            await carrying.run(stop)
+            await carrying.run(stop.event)
         finally:
             server.stop()
     finally:
         await writer.close()
-    return ended_by[0] if ended_by else None
+    return stop.came

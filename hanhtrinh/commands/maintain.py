@@ -16,6 +16,7 @@ from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.maintenance import Maintainer
 from hanhtrinh.metrics import MaintenanceMetrics, MetricsServer
 from hanhtrinh.settings import Settings, load_settings
+from hanhtrinh.stop_signal import StopSignal
 from storage.connect import connect
 from storage.retention import KeepFor
 from storage.upkeep import Upkept
@@ -64,16 +65,7 @@ async def _once(settings: Settings, url: str) -> Upkept:
 
 async def _maintain(settings: Settings, url: str) -> signal.Signals | None:
     """Run until a signal comes, and return it."""
-    ended_by: list[signal.Signals] = []
-    stop = asyncio.Event()
-
-    def end(by: signal.Signals) -> None:
-        logger.info("maintenance stops signal=%s", by.name)
-        ended_by.append(by)
-        stop.set()
-
-    for by in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(by, end, by)
+    stop = StopSignal("maintenance")
     await require_schema(settings, url)
     registry = CollectorRegistry()
     maintainer = build_maintainer(settings, url, MaintenanceMetrics(registry))
@@ -81,10 +73,10 @@ async def _maintain(settings: Settings, url: str) -> signal.Signals | None:
     server.start()
     logger.info("maintenance started metrics_port=%d", server.port)
     try:
-        await maintainer.run(stop)
+        await maintainer.run(stop.event)
     finally:
         server.stop()
-    return ended_by[0] if ended_by else None
+    return stop.came
 
 
 def _said(done: Upkept) -> str:

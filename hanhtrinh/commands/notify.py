@@ -19,6 +19,7 @@ from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.metrics import MetricsServer, NotifierMetrics
 from hanhtrinh.rule_packs import load_pack
 from hanhtrinh.settings import Settings, SettingsError, load_settings
+from hanhtrinh.stop_signal import StopSignal
 from storage.connect import connect, is_transient
 from storage.outbox import Outbox
 
@@ -65,16 +66,7 @@ def build_notifier(
 
 async def _notify(settings: Settings, url: str, routes: Sequence[Route | PacedRoute]) -> signal.Signals | None:
     """Run until a signal comes, and return it."""
-    ended_by: list[signal.Signals] = []
-    stop = asyncio.Event()
-
-    def end(by: signal.Signals) -> None:
-        logger.info("notifier stops signal=%s", by.name)
-        ended_by.append(by)
-        stop.set()
-
-    for by in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(by, end, by)
+    stop = StopSignal("notifier")
     await require_schema(settings, url)
     registry = CollectorRegistry()
     notifier = build_notifier(settings, url, routes, NotifierMetrics(registry))
@@ -83,7 +75,7 @@ async def _notify(settings: Settings, url: str, routes: Sequence[Route | PacedRo
     names = ",".join(route.channel.name for route in routes)
     logger.info("notifier started channels=%s metrics_port=%d", names, server.port)
     try:
-        await notifier.run(stop)
+        await notifier.run(stop.event)
     finally:
         server.stop()
-    return ended_by[0] if ended_by else None
+    return stop.came

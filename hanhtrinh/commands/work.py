@@ -20,6 +20,7 @@ from hanhtrinh.metrics import MetricsServer, WorkerMetrics
 from hanhtrinh.raw_log import log_reader
 from hanhtrinh.rule_packs import LoadedPack, load_pack
 from hanhtrinh.settings import Settings, SettingsError, load_settings
+from hanhtrinh.stop_signal import StopSignal
 from hanhtrinh.worker.batch import BatchResult
 from hanhtrinh.worker.loop import OnBatch, Worker, WorkerLimits
 from ingest.log import LogError
@@ -112,16 +113,7 @@ async def _work(
     settings: Settings, url: str, pack: LoadedPack, only: Sequence[int] | None, instance_id: str | None
 ) -> signal.Signals | None:
     """Run until a signal comes, and return it."""
-    ended_by: list[signal.Signals] = []
-    stop = asyncio.Event()
-
-    def end(by: signal.Signals) -> None:
-        logger.info("worker stops signal=%s", by.name)
-        ended_by.append(by)
-        stop.set()
-
-    for by in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(by, end, by)
+    stop = StopSignal("worker")
     await require_schema(settings, url)
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry)
@@ -131,11 +123,11 @@ async def _work(
     logger.info("worker started log=%s pack=%s metrics_port=%d", settings.log, pack.pack.name, server.port)
     lag = asyncio.create_task(report_lag(worker, metrics))
     try:
-        await worker.run(stop)
+        await worker.run(stop.event)
     finally:
         lag.cancel()
         server.stop()
-    return ended_by[0] if ended_by else None
+    return stop.came
 
 
 def _log_batch(result: BatchResult) -> None:
