@@ -208,7 +208,8 @@ async def test_a_stretch_of_many_days_is_judged_in_parts_and_alike(rig: WorkerRi
 async def test_an_episode_over_midnight_is_judged_whole(rig: WorkerRig) -> None:
     await rig.imports("vehicle_id,limit_kmh\nV1,80\n")
     midnight_us = load_pack().midnight_us(date(2025, 3, 4))
-    await stored(rig, journey("V1", midnight_us - 400_000_000, [50.0] * 20 + [75.0] * 40 + [50.0] * 10))
+    # Two hours before it: what judging begins from must be looked for.
+    await stored(rig, journey("V1", midnight_us - 7_600_000_000, [50.0] * 740 + [75.0] * 40 + [50.0] * 10))
     await rig.imports("vehicle_id,limit_kmh\nV1,60\n")
     await rejudge(rig, "--from", "2025-03-04", "--to", "2025-03-04", "--yes")
     await rig.is_sound()
