@@ -24,6 +24,7 @@ from hanhtrinh.metrics import BridgeMetrics, MaintenanceMetrics, MetricsServer, 
 from hanhtrinh.raw_log import log_writer
 from hanhtrinh.rule_packs import LoadedPack
 from hanhtrinh.settings import Settings, SettingsError
+from hanhtrinh.stalls import watch_stalls
 from hanhtrinh.worker.batch import BatchResult
 from ingest.embedded_log_reader import EmbeddedLogTrimmer
 from ingest.raw import LogIdentity
@@ -97,7 +98,10 @@ class Everything:
             runs = (bridge.run, worker.run, notifier.run, maintainer.run)
             stops = [asyncio.Event() for _ in runs]
             tasks = [asyncio.create_task(run(event)) for run, event in zip(runs, stops, strict=True)]
-            helpers = [asyncio.create_task(report_lag(worker, metrics)), asyncio.create_task(self._trim(identity))]
+            helpers = [
+                asyncio.create_task(each)
+                for each in (report_lag(worker, metrics), watch_stalls(metrics.stalled), self._trim(identity))
+            ]
             try:
                 await ready()
                 await asyncio.wait([asyncio.create_task(stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)

@@ -18,6 +18,7 @@ Health = Callable[[], str | None]
 """None while all is well, else the reason why the process cannot do its work."""
 
 _BATCH_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_STALL_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 # From "at once" to a tracker's backlog of hours.
 _DELAY_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 _SIZES = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
@@ -69,6 +70,7 @@ class WorkerMetrics:
         self._batch_messages = histogram("batch_messages", "Messages in one transaction.", _SIZES)
         self._rejudge_s = histogram("rejudge_seconds", "Judging one round of late fixes again.", _BATCH_S)
         self._event_to_store = histogram("event_to_store_seconds", "From the fix's own time to its commit.", _DELAY_S)
+        self._stall_s = histogram("loop_stall_seconds", "How late the event loop comes back to its tasks.", _STALL_S)
         self._lag = Gauge("hanhtrinh_worker_lag_messages", "Messages in the log not yet taken.", registry=registry)
         self._lag_s = Gauge("hanhtrinh_worker_lag_seconds", "Age of the oldest such message.", registry=registry)
         self._stopped = Gauge(
@@ -93,6 +95,9 @@ class WorkerMetrics:
     def violations(self, by_kind_and_stage: Mapping[tuple[str, str], int]) -> None:
         for (kind, stage), n in by_kind_and_stage.items():
             self._violations.labels(kind, stage).inc(n)
+
+    def stalled(self, seconds: float) -> None:
+        self._stall_s.observe(seconds)
 
     def lag(self, messages: int, seconds: float) -> None:
         self._lag.set(messages)

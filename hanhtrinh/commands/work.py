@@ -20,6 +20,7 @@ from hanhtrinh.metrics import MetricsServer, WorkerMetrics
 from hanhtrinh.raw_log import log_reader
 from hanhtrinh.rule_packs import LoadedPack, load_pack
 from hanhtrinh.settings import Settings, SettingsError, load_settings
+from hanhtrinh.stalls import watch_stalls
 from hanhtrinh.stop_signal import StopSignal
 from hanhtrinh.worker.batch import BatchResult
 from hanhtrinh.worker.loop import OnBatch, Worker, WorkerLimits
@@ -121,11 +122,12 @@ async def _work(
     server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, lambda: worker.trouble)
     server.start()
     logger.info("worker started log=%s pack=%s metrics_port=%d", settings.log, pack.pack.name, server.port)
-    lag = asyncio.create_task(report_lag(worker, metrics))
+    watches = [asyncio.create_task(report_lag(worker, metrics)), asyncio.create_task(watch_stalls(metrics.stalled))]
     try:
         await worker.run(stop.event)
     finally:
-        lag.cancel()
+        for watch in watches:
+            watch.cancel()
         server.stop()
     return stop.came
 

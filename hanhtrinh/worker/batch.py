@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -97,7 +98,9 @@ class BatchProcessor:
         rows = await self._arrange(intake)
         sound = (rows.flags & CLOCKS) == 0
         await self._fixes.make_room(_months(rows.columns.time_us[sound]))
+        await asyncio.sleep(0)
         judgement = self._judge(rows)
+        await asyncio.sleep(0)
         async with self._connection.transaction():
             return await self._commit(intake, rows, judgement, careful=careful)
 

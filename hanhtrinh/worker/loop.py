@@ -191,6 +191,8 @@ class Worker:
     async def _process(self, session: Session, slices: Sequence[LogSlice], *, careful: bool = False) -> None:
         began_s = time.perf_counter()
         intake = take_in(slices, self._formats)
+        # Heartbeats and health checks get their turn between the steps, each of which keeps the loop to itself.
+        await asyncio.sleep(0)
         await self._catch_up(session, intake)
         try:
             result = await session.batch.process(intake, careful=careful)
