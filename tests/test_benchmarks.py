@@ -77,11 +77,12 @@ def test_a_country_in_small_goes_all_the_way_and_comes_back_from_a_kill() -> Non
     told = json.loads(done.stdout)
     (report,) = told["benchmarks"]
     median = {figure["name"]: figure["median"] for figure in report["figures"]}
-    # 6,000 vehicles for 8 s; how long anything took decides nothing here.
+    # 6,000 vehicles for 8 s; how long anything took decides nothing here. A peak takes two looks at a backlog, which
+    # a quick machine works off between them.
     assert told["over_time"]
     for name in (
         "sustained", "event to commit, median", "event to commit, 99th percentile", "event to alert, median",
-        "CPU of worker", "memory of worker", "peak, per worker core", "table of fixes with its key", "write-ahead log",
+        "CPU of worker", "memory of worker", "table of fixes with its key", "write-ahead log",
         "storing the fixes alone, client and server", "kill -9 to the next commit", "one MQTT bridge",
         "bridges for this fleet",
     ):  # fmt: skip
