@@ -56,6 +56,10 @@ lock: $(DEV_VENV)/.installed ## Write requirements*.txt again from pyproject.tom
 	CUSTOM_COMPILE_COMMAND="make lock" $(DEV_VENV)/bin/pip-compile $(LOCK) --extra dev --constraint requirements.txt \
 		--output-file requirements-dev.txt pyproject.toml
 
+.PHONY: dashboards
+dashboards: $(DEV_VENV)/.installed ## Write dashboards/json again from the Python code
+	$(DEV_VENV)/bin/python -m dashboards
+
 .PHONY: env-example
 env-example: $(DEV_VENV)/.installed ## Write .env.example again from the settings
 	$(DEV_VENV)/bin/python -m hanhtrinh.env_example > .env.example

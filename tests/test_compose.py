@@ -267,8 +267,11 @@ def test_grafana_reads_the_database_and_prometheus_under_fixed_names(services: d
     assert password in services["timescaledb"]["environment"]
     assert f'"${password}"' in role
     assert (prometheus["uid"], prometheus["url"]) == ("prometheus", "http://prometheus:9090")
-    [provider] = yaml.safe_load((provisioning / "dashboards" / "hanhtrinh.yml").read_text())["providers"]
-    assert f"./dashboards:{provider['options']['path']}:ro" in services["grafana"]["volumes"]
+    providers = yaml.safe_load((provisioning / "dashboards" / "hanhtrinh.yml").read_text())["providers"]
+    mounted = "/etc/hanhtrinh/dashboards"
+    assert f"./dashboards/json:{mounted}:ro" in services["grafana"]["volumes"]
+    written = {f"{mounted}/{folder.name}" for folder in (REPOSITORY / "dashboards" / "json").iterdir()}
+    assert {provider["options"]["path"] for provider in providers} == written
 
 
 async def test_kafka_knows_every_option_it_is_given(services: dict[str, dict[str, Any]], kafka: Kafka) -> None:

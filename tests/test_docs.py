@@ -39,7 +39,7 @@ NOT_RUN = {
     "needs stored fixes": r"hanhtrinh rejudge ",
     "needs a log": r"hanhtrinh position (show|set)\b",
     "starts from nothing": r"git clone |cd |make ",
-    "changes the code": r"make (format|lock|env-example|bench|fuzz)\b|python -m |\.venv/bin/python docs/images/",
+    "changes the code": r"make (format|lock|env-example|dashboards|bench|fuzz)\b|python -m |\.venv/bin/python docs/",
 }
 CHECKED_ONLY = ("make", "docker")
 COMPOSE_OPTIONS = {
@@ -121,7 +121,8 @@ def walk(chosen: list[Block], folder: Path, user: dict[str, str]) -> None:
         elif is_run(block):
             done = run(block, folder, user)
         elif block.language == "python":
-            subprocess.run([sys.executable, "-c", block.text], cwd=folder, env=user, check=True, timeout=60)
+            paths = user | {"PYTHONPATH": str(REPOSITORY)}
+            subprocess.run([sys.executable, "-c", block.text], cwd=folder, env=paths, check=True, timeout=60)
         elif block.language == "sql":
             with psycopg.connect(user["HANHTRINH_DATABASE_URL"]) as connection:
                 connection.execute(block.text.encode())

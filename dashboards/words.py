@@ -1,0 +1,68 @@
+"""What readers see, in both languages, and the words that several dashboards share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+Language = Literal["vi", "en"]
+LANGUAGES: tuple[Language, ...] = ("vi", "en")
+
+
+class Words(NamedTuple):
+    """The same in Vietnamese and English."""
+
+    vi: str
+    en: str
+
+    def of(self, language: Language) -> str:
+        return self.vi if language == "vi" else self.en
+
+
+class Value(NamedTuple):
+    """What stands on the screen for a value of the database, and in which of Grafana's colours."""
+
+    words: Words
+    color: str | None = None
+
+
+NOTHING = Words("Không có dữ liệu", "No data")
+
+KINDS: Mapping[str, Value] = {
+    "speeding": Value(Words("Quá tốc độ", "Speeding"), "red"),
+    "continuous_driving": Value(Words("Lái xe liên tục quá giờ", "Continuous driving"), "orange"),
+    "short_rest": Value(Words("Nghỉ chưa đủ", "Rest too short"), "yellow"),
+    "daily_driving": Value(Words("Quá giờ lái trong ngày", "Driving time of the day"), "purple"),
+    "weekly_driving": Value(Words("Quá giờ lái trong tuần", "Driving time of the week"), "blue"),
+    "fortnight_driving": Value(Words("Quá giờ lái trong hai tuần", "Driving time of two weeks"), "light-blue"),
+    "daily_extension": Value(Words("Quá số ngày kéo dài", "One long day too many"), "light-purple"),
+    "silence": Value(Words("Mất tín hiệu", "Silent tracker"), "text"),
+}
+"""Kinds of violations."""
+
+GRADES: Mapping[str, Value] = {
+    "confirmed": Value(Words("Đã xác định", "Confirmed"), "red"),
+    "review": Value(Words("Cần xem xét", "To be reviewed"), "yellow"),
+}
+
+STATUSES: Mapping[str, Value] = {
+    "open": Value(Words("Đang diễn ra", "Going on"), "red"),
+    "closed": Value(Words("Đã kết thúc", "Ended"), "green"),
+}
+
+BANDS: Mapping[str, Value] = {
+    "5-10": Value(Words("5 - 10 km/h", "5 - 10 km/h"), "yellow"),
+    "10-20": Value(Words("10 - 20 km/h", "10 - 20 km/h"), "orange"),
+    "20-35": Value(Words("20 - 35 km/h", "20 - 35 km/h"), "red"),
+    "over 35": Value(Words("Trên 35 km/h", "Over 35 km/h"), "dark-red"),
+}
+"""By how much a speed limit was exceeded."""
+
+STATES: Mapping[str, Value] = {
+    "driving": Value(Words("Đang chạy", "Driving"), "green"),
+    "over_limit": Value(Words("Vượt tốc độ cho phép", "Over the limit"), "red"),
+    "stopped": Value(Words("Đang dừng", "Stopped"), "blue"),
+    "silent": Value(Words("Mất tín hiệu", "Silent"), "orange"),
+    "unknown": Value(Words("Chưa rõ", "Not known yet"), "text"),
+}
+"""What a vehicle does now."""
