@@ -29,7 +29,7 @@ async def require_schema(settings: Settings, url: str) -> None:
     """Make sure that the schema is this program's. The embedded database is migrated; a shared one only by `migrate`,
     so that starting one new process never changes the tables under the others: DatabaseError there."""
     if settings.database_url is None:
-        await migrate(url)
+        await migrate(url, dashboards_role=settings.dashboards_role)
         return
     connection = await connect(url)
     try:

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from hanhtrinh.mqtt_broker import broker_of
 from hanhtrinh.raw_log import kafka_security
 from hanhtrinh.settings import Settings
+from storage import reader
 from storage.connect import Connection, DatabaseError, connect
 from storage.migrate import pending
 
@@ -122,7 +123,10 @@ async def check_database(settings: Settings, url: str) -> list[Finding]:
         reason = str(error).strip().replace("\n", " ")
         return [Finding("database", reason, "check HANHTRINH_DATABASE_URL, and that the server is up")]
     reached_ms = (time.monotonic() - began) * 1000
-    checks: list[Callable[[Connection], Awaitable[Finding]]] = [_extension, _migrations, _privileges, _clock]
+    role = settings.dashboards_role
+    checks: list[Callable[[Connection], Awaitable[Finding]]] = [
+        _extension, _migrations, _privileges, lambda connection: _dashboards(connection, role), _clock
+    ]  # fmt: skip
     if settings.log == "embedded":
         checks.append(lambda connection: _embedded_log(connection, settings.log_partitions))
     try:
@@ -182,11 +186,30 @@ async def _privileges(connection: Connection) -> Finding:
     lacking = [str(row[0]) for row in await cursor.fetchall()]
     user = connection.info.user
     if lacking:
-        some = ", ".join(lacking[:4]) + (f" and {len(lacking) - 4} more" if len(lacking) > 4 else "")
         return Finding(
-            "privileges", f"{user} lacks {some}", f"let the owner GRANT it, or connect as the owner instead of {user}"
-        )
+            "privileges", f"{user} lacks {_some(lacking)}",
+            f"let the owner GRANT it, or connect as the owner instead of {user}",
+        )  # fmt: skip
     return Finding("privileges", f"{user} may read and write every table")
+
+
+async def _dashboards(connection: Connection, role: str) -> Finding:
+    if not await reader.exists(connection, role):
+        return Finding("dashboards", f"no role {role}: Grafana cannot read here (docs/dashboards.md makes one)")
+    lacking = await reader.lacking(connection, role)
+    if lacking:
+        return Finding("dashboards", f"role {role} cannot read {_some(lacking)}", "run `hanhtrinh migrate`")
+    excess = await reader.excess(connection, role)
+    if excess:
+        return Finding(
+            "dashboards", f"role {role} {_some(excess)}",
+            f"it should only read the panels: run `hanhtrinh migrate` as a superuser, REVOKE the rest from {role}",
+        )  # fmt: skip
+    return Finding("dashboards", f"role {role} may read the panels, and nothing else")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 async def _clock(connection: Connection) -> Finding:

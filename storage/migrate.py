@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
+from storage import reader
 from storage.connect import Connection, DatabaseError, connect
 
 logger = logging.getLogger(__name__)
@@ -46,8 +47,11 @@ def known_migrations() -> list[Migration]:
     return [Migration(item.name, item.read_text("utf-8")) for item in sorted(found, key=lambda item: item.name)]
 
 
-async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> list[str]:
-    """Apply what is missing and return the names; [] when the schema was up to date.
+async def migrate(
+    url: str, migrations: Sequence[Migration] | None = None, *, dashboards_role: str | None = None
+) -> list[str]:
+    """Apply what is missing and return the names; [] when the schema was up to date. `dashboards_role` may read the
+    views of the panels afterwards, where there is such a role (`storage/reader.py`).
 
     Any number of processes may call it at once: the others wait for the first. MigrationError when an applied file
     has changed since, or when the database was migrated by a newer program; nothing is applied then.
@@ -60,6 +64,8 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> li
         waiting = await pending(connection, known)
         for migration in waiting:
             await _apply(connection, migration)
+        if dashboards_role is not None:
+            await reader.grant(connection, dashboards_role)
     finally:
         await connection.close()
     return [migration.name for migration in waiting]

@@ -41,6 +41,7 @@ NOT_IN_COMPOSE = {
     "kafka_topic": "the one broker is ours alone",
     "kafka_group": "as above",
     "kafka_replication": "there is one broker",
+    "dashboards_role": "deploy/timescaledb/grafana-role.sh makes it under its default name",
     "mqtt_tls": "the broker is inside the network of the containers",
     "mqtt_ca_file": "as above",
 }
@@ -262,6 +263,7 @@ def test_grafana_reads_the_database_and_prometheus_under_fixed_names(services: d
     assert database["jsonData"]["database"] == services["timescaledb"]["environment"]["POSTGRES_DB"]
     role = (DEPLOY / "timescaledb" / "grafana-role.sh").read_text()
     assert f"CREATE ROLE {database['user']} LOGIN" in role
+    assert database["user"] == Settings.model_fields["dashboards_role"].default
     password = database["secureJsonData"]["password"].removeprefix("$")
     assert password in services["grafana"]["environment"]
     assert password in services["timescaledb"]["environment"]

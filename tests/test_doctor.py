@@ -59,7 +59,7 @@ async def test_a_sound_installation_has_nothing_to_remedy(settings: Settings, po
     findings = await diagnose(settings, postgres_url)
     assert [finding for finding in findings if not finding.ok] == []
     checks = [finding.check for finding in findings]
-    assert checks == ["mqtt", "log", "database", "extension", "migrations", "privileges", "clock"]
+    assert checks == ["mqtt", "log", "database", "extension", "migrations", "privileges", "dashboards", "clock"]
 
 
 async def test_the_embedded_log_is_checked_where_it_is_the_log(settings: Settings, postgres_url: str) -> None:
@@ -163,7 +163,7 @@ def test_the_command_prints_a_line_per_check_and_exits_with_1_on_a_fault(
     environment = {"HANHTRINH_DATABASE_URL": postgres_url, "HANHTRINH_MQTT_PORT": str(mosquitto.port)}
     sound = run_doctor(tmp_path, environment)
     assert (sound.returncode, sound.stderr) == (0, "")
-    assert [line.split()[0] for line in sound.stdout.splitlines()] == ["ok"] * 8
+    assert [line.split()[0] for line in sound.stdout.splitlines()] == ["ok"] * 9
     faulty = run_doctor(tmp_path, {**environment, "HANHTRINH_MQTT_PORT": str(free_port())}, "--json")
     assert (faulty.returncode, faulty.stderr) == (1, "")
     findings = [json.loads(line) for line in faulty.stdout.splitlines()]

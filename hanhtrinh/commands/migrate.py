@@ -15,14 +15,15 @@ from storage.migrate import migrate as apply_migrations
 def migrate() -> None:
     """Bring the database to the schema of this version; safe to repeat, and safe to run twice at once.
 
-    The database is HANHTRINH_DATABASE_URL, or the embedded one.
+    The database is HANHTRINH_DATABASE_URL, or the embedded one. Where the server has the role
+    HANHTRINH_DASHBOARDS_ROLE, it may read the views of the dashboards afterwards.
 
     Example: hanhtrinh migrate
     """
     settings = load_settings()
     configure_logging(settings.log_level)
     with database(settings) as url:
-        applied = asyncio.run(apply_migrations(url))
+        applied = asyncio.run(apply_migrations(url, dashboards_role=settings.dashboards_role))
     for name in applied:
         typer.echo(f"applied {name}")
     if not applied:
