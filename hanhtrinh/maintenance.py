@@ -1,4 +1,4 @@
-"""The loop that keeps sums fresh and drops what is old. Any number may run; one at a time works."""
+"""The loop that keeps sums and present hours fresh and drops what is old. Any number may run; one at a time works."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import psycopg
 
+from hanhtrinh.hours_board import HoursBoard
 from hanhtrinh.metrics import MaintenanceMetrics
 from storage.connect import Connection, is_transient
 from storage.retention import KeepFor
@@ -28,11 +29,17 @@ class Maintainer:
     """Takes turns until told to stop."""
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Connection]], keep: KeepFor, metrics: MaintenanceMetrics
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        keep: KeepFor,
+        board: HoursBoard,
+        metrics: MaintenanceMetrics,
     ) -> None:
         self._connect = connect
         self._keep = keep
+        self._board = board
         self._metrics = metrics
+        self._counted_s = -_CONTINUOUS_TURN_S
         self._dropped_s = -_DROP_EVERY_S
         self.trouble: str | None = None
         """Why it cannot work just now; None while it can. For the health check."""
@@ -42,6 +49,7 @@ class Maintainer:
         connection = await self._connect()
         try:
             done = await self._turn(Upkeep(connection, self._keep), drop=True, wait=True)
+            await self._publish(connection)
         finally:
             await connection.close()
         assert done is not None
@@ -53,7 +61,7 @@ class Maintainer:
             connection: Connection | None = None
             try:
                 connection = await self._connect()
-                await self._work(Upkeep(connection, self._keep), stop)
+                await self._work(connection, stop)
             except psycopg.Error as error:
                 if not is_transient(error, connection):
                     raise
@@ -64,16 +72,25 @@ class Maintainer:
                 if connection is not None:
                     await connection.close()
 
-    async def _work(self, upkeep: Upkeep, stop: asyncio.Event) -> None:
-        every_s = _CONTINUOUS_TURN_S if await upkeep.is_continuous() else _TURN_S
+    async def _work(self, connection: Connection, stop: asyncio.Event) -> None:
+        upkeep = Upkeep(connection, self._keep)
+        count_every_s = _CONTINUOUS_TURN_S if await upkeep.is_continuous() else _TURN_S
         while not stop.is_set():
             began_s = time.monotonic()
-            drop = began_s - self._dropped_s >= _DROP_EVERY_S
-            done = await self._turn(upkeep, drop=drop, wait=False)
-            if done is not None and drop:
-                self._dropped_s = began_s
+            await self._publish(connection)
+            if began_s - self._counted_s >= count_every_s - 1.0:
+                drop = began_s - self._dropped_s >= _DROP_EVERY_S
+                done = await self._turn(upkeep, drop=drop, wait=False)
+                self._counted_s = began_s
+                if done is not None and drop:
+                    self._dropped_s = began_s
             self.trouble = None
-            await _wait(stop, max(1.0, every_s - (time.monotonic() - began_s)))
+            await _wait(stop, max(1.0, _TURN_S - (time.monotonic() - began_s)))
+
+    async def _publish(self, connection: Connection) -> None:
+        began_s = time.monotonic()
+        lines = await self._board.publish(connection)
+        self._metrics.published(lines, time.monotonic() - began_s)
 
     async def _turn(self, upkeep: Upkeep, *, drop: bool, wait: bool) -> Upkept | None:
         began_s = time.monotonic()

@@ -170,6 +170,12 @@ class MaintenanceMetrics:
             "hanhtrinh_maintenance_dropped", "Rows or partitions dropped, by table.", ["table"], registry=registry
         )
         self._turn_s = Histogram("hanhtrinh_maintenance_turn_seconds", "One turn.", buckets=_DELAY_S, registry=registry)
+        self._published = Counter(
+            "hanhtrinh_maintenance_published_drivers", "Drivers whose present hours were published.", registry=registry
+        )
+        self._published_s = Histogram(
+            "hanhtrinh_maintenance_publish_seconds", "Publishing them, one turn.", buckets=_DELAY_S, registry=registry
+        )
         self._waiting = gauge("open_hours", "Hours of vehicles that may still grow.")
         self._last_turn = gauge("last_turn_timestamp_seconds", "When the last turn ended.")
 
@@ -178,6 +184,10 @@ class MaintenanceMetrics:
         self._waiting.set(waiting)
         self._turn_s.observe(seconds)
         self._last_turn.set_to_current_time()
+
+    def published(self, drivers: int, seconds: float) -> None:
+        self._published.inc(drivers)
+        self._published_s.observe(seconds)
 
     def dropped(self, by_table: Mapping[str, int]) -> None:
         for table, n in by_table.items():

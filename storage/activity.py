@@ -175,7 +175,7 @@ class ActivityStore:
             return
         await self._connection.execute(
             f"UPDATE driver_hours h SET since = {_TIME.format('n.since')}, judged_to = {_TIME.format('n.judged_to')},"
-            f" due_at = {_TIME.format('n.due')}, two_vehicles_at ="
+            f" due_at = {_TIME.format('n.due')}, judgements = h.judgements + 1, two_vehicles_at ="
             f" greatest(h.two_vehicles_at, {_TIME.format('n.two_vehicles')})"
             " FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::int8[], %b::int8[])"
             " AS n(line_id, since, judged_to, due, two_vehicles)"

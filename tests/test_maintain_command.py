@@ -15,6 +15,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from detectors.fix import to_us
+from hanhtrinh.driver_packs import DriverPacks
+from hanhtrinh.hours_board import HoursBoard
 from hanhtrinh.maintenance import Maintainer
 from hanhtrinh.metrics import MaintenanceMetrics
 from storage.connect import Connection, connect
@@ -104,7 +106,9 @@ async def test_a_database_that_is_away_is_waited_for(stored: WorkerRig) -> None:
         troubles.append(maintainer.trouble)
         return await connect(stored.url)
 
-    maintainer = Maintainer(reach, KeepFor(400, 1_100, 400, 7), MaintenanceMetrics(CollectorRegistry()))
+    maintainer = Maintainer(
+        reach, KeepFor(400, 1_100, 400, 7), HoursBoard(DriverPacks(stored.pack.hours)), MaintenanceMetrics(CollectorRegistry())
+    )
     stop = asyncio.Event()
     task = asyncio.create_task(maintainer.run(stop))
     try:

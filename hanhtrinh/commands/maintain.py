@@ -11,10 +11,14 @@ from typing import Annotated
 import typer
 from prometheus_client import CollectorRegistry
 
+from detectors.hours import HoursRules
 from hanhtrinh.database import database, require_schema
+from hanhtrinh.driver_packs import DriverPacks
+from hanhtrinh.hours_board import HoursBoard
 from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.maintenance import Maintainer
 from hanhtrinh.metrics import MaintenanceMetrics, MetricsServer
+from hanhtrinh.rule_packs import load_pack
 from hanhtrinh.settings import Settings, load_settings
 from hanhtrinh.stop_signal import StopSignal
 from storage.connect import connect
@@ -28,7 +32,8 @@ def maintain(
     once: Annotated[bool, typer.Option("--once", help="Take one turn and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --once: print what was done as JSON.")] = False,
 ) -> None:
-    """Keep distances and driving times per vehicle, hour and day fresh, and drop what was kept for long enough.
+    """Keep distances and driving times per vehicle, hour and day and the present hours of drivers fresh, and drop what
+    was kept for long enough.
 
     Works until SIGTERM or Ctrl-C. Any number may run: one at a time works. What is dropped when is set by
     HANHTRINH_KEEP_JOURNEYS_DAYS, _KEEP_VIOLATIONS_DAYS and _KEEP_LETTERS_DAYS.
@@ -37,38 +42,40 @@ def maintain(
     """
     settings = load_settings()
     configure_logging(settings.log_level)
+    hours = load_pack(settings.rule_pack, settings.rules).hours
     with database(settings) as url:
         if once:
-            done = asyncio.run(_once(settings, url))
+            done = asyncio.run(_once(settings, url, hours))
             typer.echo(json.dumps(done._asdict()) if as_json else _said(done))
             return
-        ended_by = asyncio.run(_maintain(settings, url))
+        ended_by = asyncio.run(_maintain(settings, url, hours))
     if ended_by is signal.SIGINT:
         raise typer.Exit(130)
 
 
-def build_maintainer(settings: Settings, url: str, metrics: MaintenanceMetrics) -> Maintainer:
-    """The maintainer that the settings describe, of the database at `url`."""
+def build_maintainer(settings: Settings, url: str, hours: HoursRules, metrics: MaintenanceMetrics) -> Maintainer:
+    """The maintainer that the settings describe, of the database at `url`. `hours` are the rules on driving time."""
     keep = KeepFor(
         settings.keep_journeys_days,
         settings.keep_violations_days,
         settings.keep_letters_days,
         settings.columnstore_after_days,
     )
-    return Maintainer(lambda: connect(url, application_name="hanhtrinh maintain"), keep, metrics)
+    board = HoursBoard(DriverPacks(hours))
+    return Maintainer(lambda: connect(url, application_name="hanhtrinh maintain"), keep, board, metrics)
 
 
-async def _once(settings: Settings, url: str) -> Upkept:
+async def _once(settings: Settings, url: str, hours: HoursRules) -> Upkept:
     await require_schema(settings, url)
-    return await build_maintainer(settings, url, MaintenanceMetrics(CollectorRegistry())).once()
+    return await build_maintainer(settings, url, hours, MaintenanceMetrics(CollectorRegistry())).once()
 
 
-async def _maintain(settings: Settings, url: str) -> signal.Signals | None:
+async def _maintain(settings: Settings, url: str, hours: HoursRules) -> signal.Signals | None:
     """Run until a signal comes, and return it."""
     stop = StopSignal("maintenance")
     await require_schema(settings, url)
     registry = CollectorRegistry()
-    maintainer = build_maintainer(settings, url, MaintenanceMetrics(registry))
+    maintainer = build_maintainer(settings, url, hours, MaintenanceMetrics(registry))
     server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, lambda: maintainer.trouble)
     server.start()
     logger.info("maintenance started metrics_port=%d", server.port)
