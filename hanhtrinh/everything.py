@@ -88,9 +88,7 @@ class Everything:
             worker = build_worker(settings, self._url, self._pack, metrics, on_batch=self.progress.add)
             routes = build_routes(settings, self._pack, self._console)
             notifier = build_notifier(settings, self._url, routes, NotifierMetrics(self._registry))
-            maintainer = build_maintainer(
-                settings, self._url, self._pack.hours, MaintenanceMetrics(self._registry)
-            )
+            maintainer = build_maintainer(settings, self._url, self._pack.hours, MaintenanceMetrics(self._registry))
             self._parts = [
                 lambda: bridge.trouble, lambda: worker.trouble, lambda: notifier.trouble, lambda: maintainer.trouble,
             ]  # fmt: skip

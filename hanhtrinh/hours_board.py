@@ -15,7 +15,7 @@ from storage.connect import Connection
 from storage.driver_now import DriverNowStore, LineNow, LineToLookAt
 
 _MOST = 2_000
-"""Lines in one turn, about 3 s at the beginning of a week and 25 s at its end (docs/performance.md)."""
+"""Lines in one turn: a few seconds at the beginning of a week, half a minute at its end (docs/database.md)."""
 _AT_ONCE = 10
 """Lines read together: what runs beside waits no longer than their judging takes."""
 

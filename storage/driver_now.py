@@ -57,8 +57,8 @@ class DriverNowStore:
             await self._connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
     async def due(self, most: int) -> list[LineToLookAt]:
-        """Lines to look at, those nearest to a limit first: their past was judged again, or they were heard of at the
-        time to look again, or for the first time, or somebody else has taken their vehicle over."""
+        """Lines to look at, those nearest to a limit first: new ones, those whose past was judged again, that were
+        heard of at the time to look again, whose vehicle somebody else has taken over, that drove unseen."""
         cursor = await self._connection.execute(_DUE, (most,))
         return [
             LineToLookAt(Line(name.removeprefix("driver:"), None) if is_driver else Line(None, vehicle_of_line), *rest)
@@ -102,6 +102,7 @@ _SAVE = (
 _LEFT_S = "least(" + ", ".join(
     f"n.{clock}_limit_s - n.{clock}_s" for clock in ("continuous", "day", "week", "fortnight")
 ) + ")"  # fmt: skip
+_HAS_DRIVEN = "EXISTS (SELECT FROM activity_changes a WHERE a.driver_id = {}"
 _DUE = f"""
 WITH heard AS (
     SELECT DISTINCT ON (line_id) line_id, vehicle_id, time
@@ -116,8 +117,11 @@ FROM driver_hours h
 LEFT JOIN driver_now n ON n.line_id = h.line_id
 LEFT JOIN heard p ON p.line_id = h.line_id
 LEFT JOIN last_positions theirs ON theirs.vehicle_id = n.vehicle_id
-WHERE CASE WHEN n.line_id IS NULL THEN p.line_id IS NOT NULL
-    ELSE h.judgements <> n.judgements OR p.time >= n.look_at
-        OR theirs.vehicle_id IS NOT NULL AND theirs.driver_id IS DISTINCT FROM n.driver_id END
+WHERE CASE
+    WHEN n.line_id IS NULL THEN p.line_id IS NOT NULL
+        OR {_HAS_DRIVEN.format("substr(h.line_id, length('driver:') + 1)")})
+    WHEN h.judgements <> n.judgements OR p.time >= n.look_at THEN true
+    WHEN n.vehicle_id IS NULL THEN {_HAS_DRIVEN.format("n.driver_id")} AND a.time > n.at)
+    ELSE theirs.vehicle_id IS NOT NULL AND theirs.driver_id IS DISTINCT FROM n.driver_id END
 ORDER BY {_LEFT_S} NULLS LAST, h.line_id LIMIT %b
 """.encode()

@@ -107,7 +107,10 @@ async def test_a_database_that_is_away_is_waited_for(stored: WorkerRig) -> None:
         return await connect(stored.url)
 
     maintainer = Maintainer(
-        reach, KeepFor(400, 1_100, 400, 7), HoursBoard(DriverPacks(stored.pack.hours)), MaintenanceMetrics(CollectorRegistry())
+        reach,
+        KeepFor(400, 1_100, 400, 7),
+        HoursBoard(DriverPacks(stored.pack.hours)),
+        MaintenanceMetrics(CollectorRegistry()),
     )
     stop = asyncio.Event()
     task = asyncio.create_task(maintainer.run(stop))
