@@ -8,11 +8,11 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import control_room
+from dashboards import control_room, violations
 from dashboards.frame import Board
 from dashboards.words import LANGUAGES, Language
 
-DASHBOARDS: tuple[Callable[[Language], Board], ...] = (control_room.dashboard,)
+DASHBOARDS: tuple[Callable[[Language], Board], ...] = (control_room.dashboard, violations.dashboard)
 
 FOLDER = Path(__file__).parent / "json"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as models
 
+from dashboards.kinds import Steps, thresholds
 from dashboards.queries import DATABASE, Query
 from dashboards.variables import Variable
 from dashboards.words import LANGUAGES, NOTHING, Language, Value, Words
@@ -29,6 +30,8 @@ class Column:
     color: str | None = None
     values: Mapping[str, Value] | None = None
     """Words and colours for the values of the database."""
+    steps: Steps | None = None
+    """Colours by value: see `dashboards.kinds.Steps`."""
     link: str | None = None
     """Where a click leads: see `Board.link_to`."""
     hidden: bool = False
@@ -37,6 +40,15 @@ class Column:
 
 
 HIDDEN = Column(hidden=True)
+
+
+def day_of(moment: str) -> str:
+    """SQL: the columns day_from and day_to of the local day of a moment, for `Board.link_to`."""
+    midnight = f"date_trunc('day', {moment}, '{TIME_ZONE}')"
+    return (
+        f"(extract(epoch FROM {midnight}) * 1000)::int8::text AS day_from, "
+        f"(extract(epoch FROM {midnight} + INTERVAL '1 day') * 1000 - 1)::int8::text AS day_to"
+    )
 
 
 class Board:
@@ -167,9 +179,15 @@ class Board:
             properties["mappings"] = [self._mapping(column.values)]
             if any(value.color for value in column.values.values()):
                 properties["custom.cellOptions"] = {"type": "color-text"}
+        if column.steps is not None:
+            properties["thresholds"] = thresholds(column.steps).build()
+            properties["custom.cellOptions"] = {"type": "color-text"}
+            properties["color"] = {"mode": "thresholds"}
         if column.link is not None:
             properties["links"] = [{"title": _OPEN.of(self.language), "url": column.link}]
         if column.hidden:
+            # Grafana ignores the one that the kind of panel does not know: tables have the first only.
+            properties["custom.hideFrom.viz"] = True
             properties["custom.hideFrom"] = {"viz": True, "legend": True, "tooltip": True}
         if column.width is not None:
             properties["custom.width"] = column.width

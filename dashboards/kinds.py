@@ -77,7 +77,7 @@ def meters(steps: Steps, most: float) -> bargauge.Panel:
 
 
 def lines(fill_percent: int = 10) -> timeseries.Panel:
-    """Values over time. Columns: "time", numbers; or "time", a text that names the series, a number."""
+    """Values over time. Columns: "time", numbers; or "time", the text "metric" that names the series, a number."""
     return (
         timeseries.Panel()
         .line_width(2)

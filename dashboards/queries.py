@@ -18,7 +18,7 @@ PROMETHEUS = DataSourceRef(type_val="prometheus", uid="prometheus")
 
 @dataclass(frozen=True)
 class Sql:
-    """A query of the database. `format` time_series needs a column "time"; a text column names the series.
+    """A query of the database. `format` time_series needs a column "time"; a text column "metric" names the series.
 
     `budget_ms` is what it may take on the bench data; the tests and the bench read it from the JSON.
     """

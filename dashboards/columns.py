@@ -1,0 +1,38 @@
+"""Columns that tables of several dashboards have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dashboards.frame import HIDDEN, VEHICLE_DAY, Board, Column
+from dashboards.words import BANDS, GRADES, KINDS, STATES, STATUSES, Words
+
+SHARED: Mapping[str, Column] = {
+    "operator": Column(Words("Đơn vị vận tải", "Operator")),
+    "province": Column(Words("Tỉnh, thành phố", "Province")),
+    "driver": Column(Words("Lái xe", "Driver")),
+    "kind": Column(Words("Loại vi phạm", "Kind"), values=KINDS),
+    "grade": Column(Words("Mức xác định", "Grade"), values=GRADES),
+    "status": Column(Words("Trạng thái", "Status"), values=STATUSES),
+    "state": Column(Words("Trạng thái", "State"), values=STATES),
+    "started_at": Column(Words("Bắt đầu", "Began"), unit="dateTimeAsLocal"),
+    "duration_s": Column(Words("Kéo dài", "Lasted"), unit="dtdurations"),
+    "top_speed_kmh": Column(Words("Tốc độ lớn nhất", "Top speed"), unit="velocitykmh", decimals=1),
+    "speed_kmh": Column(Words("Tốc độ", "Speed"), unit="velocitykmh", decimals=0),
+    "limit_kmh": Column(Words("Tốc độ cho phép", "Limit"), unit="velocitykmh", decimals=0),
+    "report_band": Column(Words("Mức vượt (báo cáo)", "Band (report)"), values=BANDS),
+    "fine_band": Column(Words("Mức vượt (xử phạt)", "Band (fine)"), values=BANDS),
+    "actual_s": Column(Words("Thời gian lái", "Hours"), unit="dtdurations"),
+    "limit_s": Column(Words("Cho phép", "Allowed"), unit="dtdurations"),
+    "day_from": HIDDEN,
+    "day_to": HIDDEN,
+}
+
+
+def shared(board: Board, *names: str) -> dict[str, Column]:
+    """These of the columns above; "vehicle_id" leads to the vehicle's day by the hidden columns of `day_of`."""
+    chosen = {name: SHARED[name] for name in names if name != "vehicle_id"}
+    if "vehicle_id" not in names:
+        return chosen
+    vehicle = Column(Words("Biển số xe", "Vehicle"), link=board.link_to(VEHICLE_DAY, "vehicle_id", day=True))
+    return {"vehicle_id": vehicle, **chosen, "day_from": HIDDEN, "day_to": HIDDEN}

@@ -1,0 +1,15 @@
+"""The numbers of the rule pack that panels draw lines at: read as data, none is repeated here."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+_PACK = Path(__file__).parents[1] / "detectors" / "rules" / "vn.toml"
+_REPORTS = tomllib.loads(_PACK.read_text("utf-8"))["reports"]
+
+BADGE_PER_1000_KM = float(_REPORTS["badge_per_1000_km"])
+"""So many speeding violations per 1,000 km in a month cost a vehicle its badge."""
+
+BADGE_LEAST_KM = float(_REPORTS["badge_least_km"])
+"""Below, the rate says nothing."""
