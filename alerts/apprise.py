@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import apprise
 
@@ -17,6 +19,7 @@ TO_OPERATOR = "operator"
 
 _TYPES = {"warning": apprise.NotifyType.WARNING, "opened": apprise.NotifyType.FAILURE}
 _MAX_REASON_CHARS = 300
+_LETTERS_AT_ONCE = 8
 
 
 class AppriseChannel:
@@ -27,6 +30,8 @@ class AppriseChannel:
         self.name = name
         self._url = url
         self._wording = wording
+        # Of its own: Apprise has one small pool for all, which letters to a service that hangs would fill.
+        self._threads = ThreadPoolExecutor(_LETTERS_AT_ONCE, thread_name_prefix=f"letters-{name}")
 
     def recipient(self, alert: Alert) -> str:
         """The address that an alert goes to; "" when its operator has none any more."""
@@ -42,22 +47,27 @@ class AppriseChannel:
         await self._post(self.recipient(alerts[0]), letter, _type_of(alerts))
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Nothing is kept open but idle threads."""
 
     async def _post(self, url: str, letter: Letter, kind: apprise.NotifyType) -> None:
-        service = apprise.Apprise()
+        # No limit on the time: with one, Apprise sends from its own pool. The notifier has one.
+        service = apprise.Apprise(asset=apprise.AppriseAsset(service_timeout=0))
         if not url or not service.add(url):
             raise DeliveryError("no Apprise address, or none that Apprise understands", permanent=True)
-        result = await service.async_notify(
-            body=letter.text,
-            title=letter.title,
-            notify_type=kind,
-            body_format=apprise.NotifyFormat.TEXT,
-            log_level=logging.WARNING,
-        )
+        result = await asyncio.get_running_loop().run_in_executor(self._threads, _sent, service, letter, kind)
         if not result:
             said = "; ".join(entry.message for each in result.results for entry in each.logs())
             raise DeliveryError(f"{scheme_of(url)}: {said[:_MAX_REASON_CHARS] or 'not taken'}")
+
+
+def _sent(service: apprise.Apprise, letter: Letter, kind: apprise.NotifyType) -> apprise.AppriseResult:
+    return service.notify(
+        body=letter.text,
+        title=letter.title,
+        notify_type=kind,
+        body_format=apprise.NotifyFormat.TEXT,
+        log_level=logging.WARNING,
+    )
 
 
 def is_address(url: str) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +81,42 @@ async def test_the_command_delivers_and_stops_cleanly_on_a_signal(
             process.kill()
 
 
+async def test_two_processes_beside_a_service_that_hangs_tell_everybody_else_once_and_in_order(
+    connection: Connection, receiver: WebhookReceiver, postgres_url: str, tmp_path: Path
+) -> None:
+    """More alerts than letters can be under way at once: those that hang must not keep other people's from leaving."""
+    vehicles = [f"29B-{n:05}" for n in range(40)]
+    with webhook_receiver() as hung, webhook_receiver() as duty:
+        hung.answer = lambda request: Answer(after_s=30.0)
+        alerts_file = tmp_path / "alerts.toml"
+        alerts_file.write_text(
+            f'[[channel]]\nname = "hung"\nurl = "{_apprise(hung)}"\nmost_per_minute = 1000\n'
+            f'[[channel]]\nname = "duty"\nurl = "{_apprise(duty)}"\nmost_per_minute = 1000\n'
+        )
+        environment = {**_environment(postgres_url, receiver), "HANHTRINH_ALERTS_FILE": str(alerts_file)}
+        processes = [
+            await asyncio.create_subprocess_exec(sys.executable, "-m", "hanhtrinh", "notify", env=environment)
+            for _ in range(2)
+        ]
+        try:
+            for stage in ("opened", "closed"):
+                for vehicle_id in vehicles:
+                    await add_alert(connection, vehicle_id, stage, vehicle_id=vehicle_id)
+                if stage == "opened":
+                    await asyncio.to_thread(hung.wait_for_requests, 8, 60.0)
+            await asyncio.to_thread(duty.wait_for_requests, 80)
+            await asyncio.to_thread(receiver.wait_for_requests, 80)
+        finally:
+            for process in processes:
+                process.kill()
+                await process.wait()
+    expected = [f"{vehicle_id}:{stage}" for vehicle_id in vehicles for stage in ("opened", "closed")]
+    assert sorted(expected) == sorted(request.alert_id for request in receiver.requests)
+    told = [request.alert_id for request in receiver.requests]
+    assert all(told.index(f"{each}:opened") < told.index(f"{each}:closed") for each in vehicles)
+    assert len({json.loads(request.body)["title"] for request in duty.requests}) == 80
+
+
 async def test_without_a_channel_the_command_says_what_to_set() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hanhtrinh", "notify", stderr=asyncio.subprocess.PIPE
@@ -87,6 +125,11 @@ async def test_without_a_channel_the_command_says_what_to_set() -> None:
     assert process.returncode == 2
     assert said.count(b"\n") == 1
     assert b"HANHTRINH_ALERT_WEBHOOK_URL" in said
+
+
+def _apprise(receiver: WebhookReceiver) -> str:
+    """The receiver as an address for letters, which is waited for longer than the test takes."""
+    return receiver.url.replace("http://", "json://") + "?rto=60"
 
 
 def _environment(postgres_url: str, receiver: WebhookReceiver) -> dict[str, str]:

@@ -83,6 +83,7 @@ def webhook_receiver() -> Iterator[WebhookReceiver]:
             """Nothing: the test says what matters."""
 
     class Server(ThreadingHTTPServer):
+        request_queue_size = 128
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
