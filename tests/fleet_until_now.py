@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 from detectors.fix import to_us
 from ingest.raw import RawMessage
-from ingest.simulator import Fleet, message_of
+from ingest.simulator import Fleet, message_of, write_registry
 from ingest.simulator.delivery import Delivery
+from ingest.simulator.roster import Roster
 from storage.excuses import ExcuseStore
+from storage.registry import import_file
 from storage.sums import Sums
 from tests.running_worker import WorkerRig, journey, message, shifted
 
@@ -29,9 +33,18 @@ def fleet(vehicles: int, hours: int, interval_s: int = 30) -> Fleet:
     return Fleet(5, vehicles, _ENDS - timedelta(hours=hours), timedelta(hours=hours), interval_s)
 
 
+async def register(rig: WorkerRig, roster: Roster) -> None:
+    """Import the fleet's operators, vehicles and drivers."""
+    with TemporaryDirectory() as folder:
+        write_registry(roster, Path(folder))
+        for name in ("operators", "vehicles", "drivers"):
+            assert not (await import_file(rig.connection, Path(folder) / f"{name}.csv")).bad_rows
+
+
 async def drive(rig: WorkerRig, driven: Fleet) -> datetime:
     """Send the fleet through the log and a worker, one vehicle falling silent on its way, and another one speeding to
     the end. Returns the moment at which it ends."""
+    await register(rig, driven.roster)
     now = datetime.now(UTC)
     moved_s = (now - _ENDS).total_seconds()
     deliveries = list(driven.deliveries())

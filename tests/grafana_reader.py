@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
 import pytest
 
-from ingest.simulator import write_registry
 from storage.connect import connect
-from storage.registry import import_file
 from tests.dashboards_role import dashboards_role
 from tests.fleet_until_now import drive, fleet
 from tests.grafana import Query, View
@@ -38,7 +34,9 @@ class Result(NamedTuple):
 class Reader:
     """Grafana: a connection as its role, and what a reader has chosen."""
 
-    def __init__(self, url: str, view: View) -> None:
+    def __init__(self, owner_url: str, url: str, view: View) -> None:
+        """`owner_url` is the same database as its owner, for what tests compare with."""
+        self.owner_url = owner_url
         self._connection = psycopg.connect(url, autocommit=True)
         self.view = view
 
@@ -75,28 +73,30 @@ async def database(server: DatabaseServer) -> AsyncIterator[tuple[str, str]]:
 
 async def a_day(url: str) -> View:
     """The fleet's last 34 hours through the worker."""
-    rig = WorkerRig(url, await connect(url))
-    driven = fleet(vehicles=12, hours=34)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            write_registry(driven.roster, Path(folder))
-            for name in ("operators", "vehicles", "drivers"):
-                assert not (await import_file(rig.connection, Path(folder) / f"{name}.csv")).bad_rows
-        now = await drive(rig, driven)
+    async with rig_of(url) as rig:
+        now = await drive(rig, fleet(vehicles=12, hours=34))
         vehicle, driver = (
             await rig.rows("SELECT vehicle_id, driver_id FROM violations WHERE kind = 'continuous_driving' LIMIT 1")
         )[0]
         timescaledb = await rig.one("SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'") == 1
-    finally:
-        await rig.connection.close()
     chosen = {"vehicle": [vehicle], "driver": [driver]}
     return View(now - timedelta(hours=36), now + timedelta(minutes=1), chosen, timescaledb)
+
+
+@asynccontextmanager
+async def rig_of(url: str) -> AsyncIterator[WorkerRig]:
+    """A worker's rig on a database that is there."""
+    rig = WorkerRig(url, await connect(url))
+    try:
+        yield rig
+    finally:
+        await rig.connection.close()
 
 
 @pytest.fixture(scope="module")
 def at_work(postgres: DatabaseServer) -> Iterator[Reader]:
     """A database with a fleet until now, read by Grafana."""
-    yield from _reader(postgres, a_day)
+    yield from reader_of(postgres, a_day)
 
 
 @pytest.fixture(scope="module")
@@ -107,16 +107,21 @@ def of_nothing(postgres: DatabaseServer) -> Iterator[Reader]:
         now = datetime.now(UTC)
         return View(now - timedelta(days=1), now, {"vehicle": [""], "driver": [""]})
 
-    yield from _reader(postgres, nothing)
+    yield from reader_of(postgres, nothing)
 
 
-def _reader(server: DatabaseServer, fill: Callable[[str], Any]) -> Iterator[Reader]:
+def reader_of(server: DatabaseServer, fill: Callable[[str], Awaitable[View]]) -> Iterator[Reader]:
+    """Grafana on a new database that `fill` has filled, its owner's address given."""
     with asyncio.Runner() as runner:
         held = database(server)
         url, grafana_url = runner.run(held.__aenter__())
         try:
-            reader = Reader(grafana_url, runner.run(fill(url)))
+            reader = Reader(url, grafana_url, runner.run(_all_of(fill(url))))
             yield reader
             reader.close()
         finally:
             runner.run(held.__aexit__(None, None, None))
+
+
+async def _all_of(filled: Awaitable[View]) -> View:
+    return await filled
