@@ -17,7 +17,7 @@ from alerts.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 from detectors.fix import to_us
 from hanhtrinh.rule_packs import load_pack
 from ingest.simulator import Fleet, write_fleet
-from tests.chain import Chain, broker, running_chain
+from tests.chain import Chain, broker, running_chain, until
 from tests.mqtt_client import publish
 from tests.offline import offline_differences
 from tests.running_worker import journey, message
@@ -160,6 +160,49 @@ async def test_a_webhook_receiver_that_fails_twice_gets_the_alert_once_more_and_
         told = receiver.accepted[0].alert["violation"]
         assert (told["vehicle_id"], told["top_speed_kmh"], told["status"]) == ("29B-00001", 92.0, "open")
         assert await chain.rows("SELECT status, tries FROM deliveries") == [("sent", 3), ("sent", 3)]
+
+
+async def test_a_worker_killed_while_it_judges_history_again_ends_as_one_that_was_not(
+    kafka: Kafka, broker: Mosquitto, postgres_url: str, a_day: Path, tmp_path: Path
+) -> None:
+    """Another limit for the whole fleet; the worker dies when some vehicles are judged by it and some are not."""
+    async with running_chain(kafka, broker, postgres_url, tmp_path) as chain:
+        await chain.call("import", *(str(a_day / f"{name}.csv") for name in ("operators", "vehicles", "drivers")))
+        await chain.start("bridge")
+        worker = await chain.start("work", "work", "--instance-id", "one")
+        sent = await chain.send(str(a_day / "fleet.ndjson"))
+        await chain.worked_off(sent["messages"])
+        vehicles = [vehicle_id for (vehicle_id,) in await chain.rows("SELECT vehicle_id FROM vehicles")]
+        limits = tmp_path / "limits.csv"
+        limits.write_text("vehicle_id,limit_kmh\n" + "".join(f"{each},40\n" for each in vehicles))
+        await chain.call("import", str(limits))
+        await chain.worked_off(sent["messages"])
+        rejudging = chain.begin("rejudge", "rejudge", "--from", "2026-03-03", "--to", "2026-03-05", "--yes")
+        await until(lambda: _has_marks(chain), "vehicles marked to be judged again", 60.0)
+        async with chain.connection.transaction():
+            # The worker gets as far as the first violation, and no further.
+            await chain.connection.execute("LOCK TABLE violations IN EXCLUSIVE MODE")
+            await until(lambda: _waits_for_a_lock(chain), "the worker waiting", 60.0)
+            await worker.end(signal.SIGKILL)
+            assert await _has_marks(chain)
+        worker.start()
+        assert await rejudging.ended() == 0
+        del chain.parts["rejudge"]
+        await chain.worked_off(sent["messages"])
+        limits_met = await chain.rows(
+            "SELECT DISTINCT limit_kmh FROM violations WHERE kind = 'speeding' AND status <> 'withdrawn'"
+        )
+        assert limits_met == [(40.0,)]
+        assert await broken_invariants(chain.connection) == []
+        assert await offline_differences(chain.connection, load_pack()) == ""
+
+
+async def _has_marks(chain: Chain) -> bool:
+    return await chain.rows("SELECT FROM rejudge_marks LIMIT 1") != []
+
+
+async def _waits_for_a_lock(chain: Chain) -> bool:
+    return await chain.rows("SELECT FROM pg_locks WHERE relation = 'violations'::regclass AND NOT granted") != []
 
 
 def test_the_day_that_is_killed_has_late_and_doubled_messages(a_day: Path) -> None:
