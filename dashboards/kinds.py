@@ -140,16 +140,19 @@ def markers(color_by: str, *, size: int = 5) -> geomap.Panel:
         "size": {"fixed": size, "min": 2, "max": 15},
         "symbol": {"mode": "fixed", "fixed": "img/icons/marker/circle.svg"},
     }
-    return map_of(_layer("markers", "markers", {"style": style, "showLegend": True}))
+    country = geomap.MapViewConfig().id(MapCenterID.COORDS).lat(16).lon(107).zoom(5)
+    return map_of(_layer("markers", "markers", {"style": style, "showLegend": True})).view(country)
 
 
 def map_of(*layers: Builder[models.MapLayerOptions]) -> geomap.Panel:
-    """A map of these layers, as wide as its data, on the base map that the server is set to (docs/dashboards.md)."""
+    """A map of these layers, as wide as the first one; the base map is the server's choice (docs/dashboards.md)."""
+    # Not all layers: the base map of the country is one too, and as wide as the country.
+    as_first = geomap.MapViewConfig().id(MapCenterID.FIT).all_layers(False).layer(layers[0].build().name)
     return (
         geomap.Panel()
-        .view(geomap.MapViewConfig().id(MapCenterID.FIT).all_layers(True).lat(16).lon(107).zoom(5).padding(10))
+        .view(as_first.zoom(15).padding(10))
         .controls(geomap.ControlsOptions().show_zoom(True).mouse_wheel_zoom(True).show_attribution(True))
-        .basemap(common.MapLayerOptions().type("default").name("base"))
+        .basemap(common.MapLayerOptions().type("default").name("base").tooltip(False))
         .layers(list(layers))
     )
 

@@ -26,15 +26,21 @@ COMPOSE_SECRETS = {
 }
 """What docker-compose.yml asks for besides the settings."""
 
+COMPOSE_CHOICES = {
+    "GRAFANA_BASE_MAP": ("outline", "map under the vehicles, of dashboards/maps: outline needs no internet, osm does"),
+}
+"""What it may be given besides, and the default."""
+
 
 def env_example() -> str:
     """The whole file."""
     secrets = "".join(f"# {text}\n{name}=\n" for name, text in COMPOSE_SECRETS.items())
+    choices = "".join(f"# {text}\n#{name}={default}\n" for name, (default, text) in COMPOSE_CHOICES.items())
     settings = "".join(
         (f"# {field.description}\n" if field.description else "") + f"#{PREFIX}{name.upper()}={_shown(field.default)}\n"
         for name, field in Settings.model_fields.items()
     )
-    return f"{_HEAD}{secrets}\n# Every setting with its default.\n{settings}"
+    return f"{_HEAD}{secrets}{choices}\n# Every setting with its default.\n{settings}"
 
 
 def _shown(default: object) -> str:

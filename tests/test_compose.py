@@ -6,6 +6,7 @@ No Docker is needed: what can be started here (the broker, Kafka's configuration
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shlex
 import tomllib
@@ -20,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from hanhtrinh.cli import load_command
-from hanhtrinh.env_example import COMPOSE_SECRETS
+from hanhtrinh.env_example import COMPOSE_CHOICES, COMPOSE_SECRETS
 from hanhtrinh.settings import PREFIX, Settings, load_settings
 from tests.compose import ComposeError, load_compose, variables
 from tests.services.kafka_server import Kafka
@@ -108,7 +109,7 @@ def test_every_secret_is_asked_for_and_documented() -> None:
         with pytest.raises(ComposeError, match=name):
             load_compose(COMPOSE, {**SECRETS, name: ""})
     settings = {PREFIX + name.upper() for name in Settings.model_fields}
-    assert variables(COMPOSE) - settings == set(SECRETS)
+    assert variables(COMPOSE) - settings == {*SECRETS, *COMPOSE_CHOICES}
 
 
 def test_every_variable_is_a_setting_with_an_allowed_value(
@@ -274,6 +275,25 @@ def test_grafana_reads_the_database_and_prometheus_under_fixed_names(services: d
     assert f"./dashboards/json:{mounted}:ro" in services["grafana"]["volumes"]
     written = {f"{mounted}/{folder.name}" for folder in (REPOSITORY / "dashboards" / "json").iterdir()}
     assert {provider["options"]["path"] for provider in providers} == written
+
+
+@pytest.mark.parametrize("given", [{}, {"GRAFANA_BASE_MAP": "osm"}], ids=["by default", "by choice"])
+def test_the_base_map_is_a_file_of_ours_and_needs_no_internet_unless_asked(given: dict[str, str]) -> None:
+    grafana = load_compose(COMPOSE, SECRETS | given)["services"]["grafana"]
+    mounted = dict(volume.split(":")[1::-1] for volume in grafana["volumes"])
+    path = Path(grafana["environment"]["GF_GEOMAP_DEFAULT_BASELAYER_CONFIG__FILE"])
+    layer = json.loads((REPOSITORY / mounted[str(path.parent)] / path.name).read_text())
+    assert path.stem == given.get("GRAFANA_BASE_MAP", COMPOSE_CHOICES["GRAFANA_BASE_MAP"][0])
+    if given:
+        assert layer["type"] == "osm-standard"
+        return
+    assert layer["type"] == "geojson"
+    assert "//" not in json.dumps(layer)
+    outline = json.loads((REPOSITORY / mounted[f"/usr/share/grafana/{layer['config']['src']}"]).read_text())
+    kinds = {feature["properties"]["kind"] for feature in outline["features"]}
+    assert {rule["check"]["value"] for rule in layer["config"]["rules"]} < kinds
+    points = [feature["geometry"]["coordinates"] for feature in outline["features"][1:]]
+    assert all(102 < lon < 114 and 8 < lat < 24 for lon, lat in points), "longitude comes first"
 
 
 async def test_kafka_knows_every_option_it_is_given(services: dict[str, dict[str, Any]], kafka: Kafka) -> None:
