@@ -8,11 +8,16 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import control_room, violations
+from dashboards import control_room, driver, vehicle, violations
 from dashboards.frame import Board
 from dashboards.words import LANGUAGES, Language
 
-DASHBOARDS: tuple[Callable[[Language], Board], ...] = (control_room.dashboard, violations.dashboard)
+DASHBOARDS: tuple[Callable[[Language], Board], ...] = (
+    control_room.dashboard,
+    violations.dashboard,
+    vehicle.dashboard,
+    driver.dashboard,
+)
 
 FOLDER = Path(__file__).parent / "json"
 

@@ -37,6 +37,8 @@ class Column:
     hidden: bool = False
     """Asked for by links or colours, not shown."""
     width: int | None = None
+    options: Mapping[str, object] | None = None
+    """Of this series or column alone: what the kind of panel calls `custom`, by Grafana's names."""
 
 
 HIDDEN = Column(hidden=True)
@@ -191,6 +193,7 @@ class Board:
             properties["custom.hideFrom"] = {"viz": True, "legend": True, "tooltip": True}
         if column.width is not None:
             properties["custom.width"] = column.width
+        properties |= {f"custom.{option}": value for option, value in (column.options or {}).items()}
         return models.DashboardFieldConfigSourceOverrides(
             matcher=models.MatcherConfig("byName", name),
             properties=[models.DynamicConfigValue(key, value) for key, value in properties.items()],

@@ -134,14 +134,19 @@ def timeline() -> statetimeline.Panel:
 
 def markers(color_by: str, *, size: int = 5) -> geomap.Panel:
     """A map with a point for each row. Columns: lat, lon and `color_by`, a text whose values have colours."""
+    country = geomap.MapViewConfig().id(MapCenterID.COORDS).lat(16).lon(107).zoom(5)
+    return map_of(dots(color_by, size=size)).view(country)
+
+
+def dots(color_by: str, *, size: int = 5) -> common.MapLayerOptions:
+    """A layer for `map_of`: a point for each row, as `markers`."""
     style = {
         "color": {"field": color_by, "fixed": "blue"},
         "opacity": 0.8,
         "size": {"fixed": size, "min": 2, "max": 15},
         "symbol": {"mode": "fixed", "fixed": "img/icons/marker/circle.svg"},
     }
-    country = geomap.MapViewConfig().id(MapCenterID.COORDS).lat(16).lon(107).zoom(5)
-    return map_of(_layer("markers", "markers", {"style": style, "showLegend": True})).view(country)
+    return _layer("markers", "markers", {"style": style, "showLegend": True})
 
 
 def map_of(*layers: Builder[models.MapLayerOptions]) -> geomap.Panel:

@@ -66,3 +66,15 @@ STATES: Mapping[str, Value] = {
     "unknown": Value(Words("Chưa rõ", "Not known yet"), "text"),
 }
 """What a vehicle does now."""
+
+CHECKS: Mapping[str, Value] = {
+    "no_fix": Value(Words("Không bắt được vệ tinh", "No satellite fix")),
+    "clock": Value(Words("Sai đồng hồ", "Wrong clock")),
+    "rollover": Value(Words("Đồng hồ GPS lùi 1024 tuần", "GPS clock 1024 weeks back")),
+    "speed": Value(Words("Tốc độ không thể có", "Impossible speed")),
+    "jump": Value(Words("Vị trí nhảy xa", "Position jumped")),
+    "acceleration": Value(Words("Tốc độ đổi quá nhanh", "Speed changed too fast")),
+    "frozen": Value(Words("Vị trí đứng yên khi xe chạy", "Position stands while the speed goes on")),
+    "contradiction": Value(Words("Tốc độ không khớp quãng đường", "Speed does not fit the distance")),
+}
+"""Reasons to distrust a position."""

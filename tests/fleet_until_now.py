@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 from detectors.fix import to_us
+from hanhtrinh.driver_packs import DriverPacks
+from hanhtrinh.hours_board import HoursBoard
 from ingest.raw import RawMessage
 from ingest.simulator import Fleet, message_of, write_registry
 from ingest.simulator.delivery import Delivery
@@ -72,6 +74,7 @@ async def drive(rig: WorkerRig, driven: Fleet) -> datetime:
     )
     await ExcuseStore(rig.connection).excuse(excused, "an officer", "a verified jam")
     await Sums(rig.connection).bring_up_to_date()
+    await HoursBoard(DriverPacks(rig.pack.hours)).publish(rig.connection)
     return now
 
 
