@@ -34,6 +34,14 @@ class LogSlice(NamedTuple):
     next: int
     records: list[LogRecord]
 
+    def split(self, at: int) -> tuple[LogSlice, LogSlice]:
+        """Two slices, the second beginning with record `at`, not the first; no position in between is left out."""
+        cut = self.records[at].offset
+        return (
+            LogSlice(self.partition, self.start, cut, self.records[:at]),
+            LogSlice(self.partition, cut, self.next, self.records[at:]),
+        )
+
 
 class LogIdentity(NamedTuple):
     """Which log this is: a cluster swapped under the same name has another `log_id`."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from detectors.activity import Activity
 from detectors.hours import Interval, Line, shown_driving
 from storage.connect import Connection
-from storage.fixes import POSTGRES_EPOCH_US
+from storage.fix_packing import POSTGRES_EPOCH_US
 
 _TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
 _TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"

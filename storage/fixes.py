@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from detectors.fix import Fix
 from detectors.precedence import precedence
 from storage.connect import Connection
+from storage.fix_packing import COPY_END, COPY_HEADER, FIELDS, POSTGRES_EPOCH_US, Judged, packed
 
-POSTGRES_EPOCH_US = 946_684_800_000_000
-"""2000-01-01 UTC in microseconds since 1970: binary timestamptz counts from there."""
-
-_COLUMNS = (
-    "vehicle_id, time, driver_id, lat, lon, speed_kmh, heading_deg, ignition, door_open, odometer_km,"
-    " satellites, hdop, valid, flags, settled, received_at, leg_mm, leg_driving_us"
-)
-# Times go as int8: the wire form of timestamptz, without a datetime object for each row.
-_TYPES = (
-    "text", "int8", "text", "float8", "float8", "float8", "float8", "bool", "bool", "float8",
-    "int2", "float8", "bool", "int4", "bool", "int8", "int8", "int8",
-)  # fmt: skip
+_COLUMNS = ", ".join(FIELDS)
 _TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"
 
 
@@ -35,7 +27,7 @@ class FixRow(NamedTuple):
     """Length of the leg from the trusted fix before; 0 for a flagged fix, a first one, or while it is not judged."""
     leg_driving_us: int = 0
 
-    def copy_row(self) -> tuple[Any, ...]:
+    def values(self) -> tuple[Any, ...]:
         """In the order of the table's columns, times counted from PostgreSQL's epoch."""
         (vehicle_id, time_us, lat, lon, speed, driver, heading, ignition, door, odometer, satellites, hdop, valid) = (
             self.fix
@@ -45,6 +37,17 @@ class FixRow(NamedTuple):
             satellites, hdop, valid, self.flags, self.settled, self.received_us - POSTGRES_EPOCH_US, self.leg_mm,
             self.leg_driving_us,
         )  # fmt: skip
+
+
+def rows_of(fixes: Sequence[Fix], judged: Judged) -> list[FixRow]:
+    """Columns as rows."""
+    return list(map(FixRow, fixes, *(column.tolist() for column in judged)))
+
+
+def judged_of(rows: Sequence[FixRow]) -> Judged:
+    """The columns of these rows beside their fixes."""
+    columns = zip(*(row[1:] for row in rows), strict=True)
+    return Judged(*(np.array(column, dtype) for column, dtype in zip(columns, _JUDGED_TYPES, strict=True)))
 
 
 class Remark(NamedTuple):
@@ -85,9 +88,13 @@ class FixStore:
 
     async def add_new(self, rows: Sequence[FixRow]) -> None:
         """Store fixes known to be newer than any of their vehicle. UniqueViolation if that is not so."""
-        if not rows:
-            return
-        await self._copy("fixes", rows)
+        if rows:
+            await self.add_columns([row.fix for row in rows], judged_of(rows))
+
+    async def add_columns(self, fixes: Sequence[Fix], judged: Judged) -> None:
+        """The same, with what was made of the fixes in columns."""
+        if fixes:
+            await self._copy("fixes", fixes, judged)
 
     async def settle(self, rows: Sequence[FixRow]) -> Settled:
         """Store fixes of which some may be there already; each (vehicle, time) at most once among them."""
@@ -97,7 +104,7 @@ class FixStore:
         await connection.execute(
             "CREATE TEMP TABLE IF NOT EXISTS staged_fixes (LIKE fixes INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
         )
-        await self._copy("staged_fixes", rows)
+        await self._copy("staged_fixes", [row.fix for row in rows], judged_of(rows))
         added_cursor = await connection.execute(
             f"INSERT INTO fixes ({_COLUMNS}) SELECT {_COLUMNS} FROM staged_fixes"
             f" ON CONFLICT (vehicle_id, time) DO NOTHING RETURNING vehicle_id, {_TIME_US.format('time')}"
@@ -119,15 +126,13 @@ class FixStore:
                 settled.lost.append(number)
         return settled
 
-    async def _copy(self, table: str, rows: Sequence[FixRow]) -> None:
+    async def _copy(self, table: str, fixes: Sequence[Fix], judged: Judged) -> None:
         statement = f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT binary)"
         async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.set_types(_TYPES)
-            # Formatted without a coroutine for each row; what comes out now and then is a block to send.
-            format_row = copy.formatter.write_row
-            for row in rows:
-                if block := format_row(row.copy_row()):
-                    await copy.write(block)
+            await copy.write(COPY_HEADER)
+            for rows in packed(fixes, judged):
+                await copy.write(rows)
+            await copy.write(COPY_END)
 
     async def _stored(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], tuple[Fix, int]]:
         if not keys:
@@ -143,7 +148,7 @@ class FixStore:
 
     async def _replace(self, row: FixRow) -> None:
         names = _COLUMNS.split(", ")
-        values = row.copy_row()
+        values = row.values()
         changed = [(name, value) for name, value in zip(names, values, strict=True) if name not in _KEY_AND_TIMES]
         await self._connection.execute(
             f"UPDATE fixes SET {', '.join(f'{name} = %s' for name, _ in changed)}"
@@ -262,6 +267,7 @@ class StoredFix(NamedTuple):
     leg_driving_us: int
 
 
+_JUDGED_TYPES = (np.int32, np.bool_, np.int64, np.int64, np.int64)
 _JUDGED = "f.flags, f.settled, f.leg_mm, f.leg_driving_us"
 _GONE = "NOT EXISTS (SELECT FROM fixes f WHERE f.vehicle_id = a.vehicle_id AND f.time = {})"
 _LOST_TO = f"""

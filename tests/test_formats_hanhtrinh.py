@@ -249,6 +249,8 @@ def test_a_topic_read_at_a_glance_is_read_as_it_would_be_at_length(vehicle_id: s
 def test_no_payload_raises(payload: bytes) -> None:
     for topic in ("hanhtrinh/51B-12345", "owntracks/user/phone"):
         decoded = FormatRegistry().decode(RawMessage(topic, payload, 0))
+        single = FormatRegistry().single_fix(RawMessage(topic, payload, 0))
+        assert single is None or decoded == Decoded([single], [])
         assert bool(decoded.fixes or decoded.rejects) != decoded.ignored
         for reject in decoded.rejects:
             assert reject.reason in REASONS

@@ -25,7 +25,8 @@ from hanhtrinh.worker.roster import CLOCKS, Roster
 from hanhtrinh.worker.silence import SilenceKeeper
 from storage.activity import ActivityChange, ActivityStore
 from storage.connect import Connection
-from storage.fixes import FixRow, FixStore
+from storage.fix_packing import Judged
+from storage.fixes import FixStore, rows_of
 from storage.letters import DeadLetter, store_letters
 from storage.marks import Mark, MarkStore
 from storage.positions import Fenced, Positions
@@ -62,6 +63,7 @@ class _Rows:
     lost: list[tuple[int, Fix]]
     """Row that stands in the batch's place of the loser's message, and the loser."""
     partitions: Code
+    received_us: NDArray[np.int64]
     newest_us: dict[int, int]
     """Of each partition, over all its fixes: what moves the event time of the stream."""
 
@@ -131,7 +133,7 @@ class BatchProcessor:
         order = order[~dropped]
         standing, flags = columns.take(order), flags[order]
         late = (flags == 0) & (standing.time_us <= roster.judge.state.seen_us[standing.vehicle])
-        return _Rows(order, standing, flags, late, doubled, lost, partitions[order], newest_us)
+        return _Rows(order, standing, flags, late, doubled, lost, partitions[order], received_us[order], newest_us)
 
     def _judge(self, rows: _Rows) -> Judgement:
         """Judge what is in order; late rows keep the flags they earned alone until their past is judged again."""
@@ -153,10 +155,11 @@ class BatchProcessor:
         await self._demand_newest_registry()
         sound = (rows.flags & CLOCKS) == 0
         fresh = sound & ~rows.late & (columns.time_us > roster.newest_us[columns.vehicle]) & (not careful)
-        table = _fix_rows(intake, rows, judgement)
         known = np.flatnonzero(~fresh).tolist()
-        await self._fixes.add_new([table[row] for row in np.flatnonzero(fresh).tolist()])
-        settled = await self._fixes.settle([table[row] for row in known])
+        new, judged = _chosen(intake, rows, judgement, np.flatnonzero(fresh))
+        await self._fixes.add_columns(new, judged)
+        perhaps, judged = _chosen(intake, rows, judgement, np.flatnonzero(~fresh))
+        settled = await self._fixes.settle(rows_of(perhaps, judged))
         doubled = rows.doubled + [int(rows.order[known[n]]) for n in settled.doubled]
         lost = rows.lost + [(int(rows.order[known[n]]), intake.fixes[int(rows.order[known[n]])]) for n in settled.lost]
         displaced = [(int(rows.order[known[n]]), loser) for n, loser in settled.replaced]
@@ -191,7 +194,7 @@ class BatchProcessor:
 
     async def _judged(self, intake: Intake, rows: _Rows, judgement: Judgement) -> list[StageCount]:
         roster = self._roster
-        received_us = _newest_receipt(intake)
+        received_us = _newest_receipt(intake, rows, roster)
         changes = [
             ActivityChange(roster.vehicles.names[vehicle], time_us, roster.drivers.name(driver), Activity(activity))
             for vehicle, time_us, driver, activity in zip(*(c.tolist() for c in judgement.activity), strict=True)
@@ -230,33 +233,32 @@ def _marks_of(intake: Intake, rows: _Rows, changed: Sequence[int], roster: Roste
     for row in changed:
         name = roster.vehicles.names[int(rows.columns.vehicle[row])]
         time_us = int(rows.columns.time_us[row])
-        partition = intake.origins[intake.source[int(rows.order[row])]][0]
+        partition = intake.partition_of(int(rows.order[row]))
         old = marks.get(name, Mark(name, partition, time_us, time_us, 0))
         marks[name] = Mark(name, partition, min(old.from_us, time_us), max(old.to_us, time_us), old.late_fixes + 1)
     return list(marks.values())
 
 
-def _fix_rows(intake: Intake, rows: _Rows, judgement: Judgement) -> list[FixRow]:
-    fixes, received = intake.fixes, intake.received_us
-    judged = (judgement.flags, judgement.settled, judgement.leg_mm, judgement.leg_driving_us)
-    return [
-        FixRow(fixes[row], flags, settled, received[row], leg_mm, driving_us)
-        for row, flags, settled, leg_mm, driving_us in zip(
-            rows.order.tolist(), *(column.tolist() for column in judged), strict=True
-        )
-    ]
+def _chosen(intake: Intake, rows: _Rows, judgement: Judgement, chosen: NDArray[np.intp]) -> tuple[list[Fix], Judged]:
+    """The fixes of these rows, and what was made of them."""
+    fixes = intake.fixes
+    return [fixes[row] for row in rows.order[chosen].tolist()], Judged(
+        judgement.flags[chosen],
+        judgement.settled[chosen],
+        rows.received_us[chosen],
+        judgement.leg_mm[chosen],
+        judgement.leg_driving_us[chosen],
+    )
 
 
-def _newest_receipt(intake: Intake) -> ReceivedUs:
-    """When the newest message of a violation's vehicle in this batch was received; looked up when first asked."""
-    by_vehicle: dict[str, int] = {}
+def _newest_receipt(intake: Intake, rows: _Rows, roster: Roster) -> ReceivedUs:
+    """When the newest message of a violation's vehicle in this batch was received; looked up when asked."""
 
     def received_us(violation: Violation | LimitWarning) -> int:
-        if not by_vehicle:
-            by_vehicle.update(
-                (fix.vehicle_id, received) for fix, received in zip(intake.fixes, intake.received_us, strict=True)
-            )
-        return by_vehicle.get(violation.vehicle_id or "") or max(intake.received_us)
+        code = roster.vehicles.known(violation.vehicle_id)
+        first, end = np.searchsorted(rows.columns.vehicle, [code, code + 1]).tolist()
+        here = rows.received_us[first:end]
+        return int(here.max()) if len(here) else max(intake.received_us)
 
     return received_us
 

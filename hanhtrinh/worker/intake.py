@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,17 +18,21 @@ from ingest.raw import LogSlice, RawMessage
 from storage.letters import DeadLetter
 from storage.positions import Step
 
+_AT_ONCE = 500
+"""Messages, or fixes where they hold several: about 3 ms between two turns of the event loop."""
+
 
 @dataclass(slots=True)
 class Intake:
-    """The decoded batch. `received_us` and `source` run beside `fixes`; `source` points into `origins`."""
+    """The decoded batch. `received_us` and `offsets` run beside `fixes`."""
 
     slices: Sequence[LogSlice]
     fixes: list[Fix] = field(default_factory=list)
     received_us: list[int] = field(default_factory=list)
-    source: list[int] = field(default_factory=list)
-    origins: list[tuple[int, int]] = field(default_factory=list)
-    """Partition and offset of each message that held fixes."""
+    offsets: list[int] = field(default_factory=list)
+    """Of the message of each fix."""
+    first_rows: list[int] = field(default_factory=list)
+    """Of each slice the row of its first fix: they follow each other."""
     letters: list[DeadLetter] = field(default_factory=list)
     ignored: dict[int, int] = field(default_factory=dict)
     """Messages by partition that are no position by design."""
@@ -36,8 +43,17 @@ class Intake:
 
     def partitions(self) -> NDArray[np.int32]:
         """The partition of each fix."""
-        of_message = np.array([partition for partition, _ in self.origins], dtype=np.int32)
-        return of_message[np.array(self.source, dtype=np.intp)]
+        of_slice = np.array([piece.partition for piece in self.slices], dtype=np.int32)
+        return np.repeat(of_slice, self._counts())
+
+    def _counts(self) -> NDArray[np.intp]:
+        """Fixes of each slice."""
+        bounds = np.array([*self.first_rows, len(self.fixes)], dtype=np.intp)
+        return bounds[1:] - bounds[:-1]
+
+    def partition_of(self, row: int) -> int:
+        """The partition of one fix."""
+        return self.slices[bisect_right(self.first_rows, row) - 1].partition
 
     def steps(
         self,
@@ -50,19 +66,9 @@ class Intake:
 
         `newest_us` is the time of the newest sound fix by partition.
         """
-        counts: dict[int, dict[str, int]] = {
-            piece.partition: dict.fromkeys(("fixes", "doubled", "letters"), 0) for piece in self.slices
-        }
-        for message in self.source:
-            counts[self.origins[message][0]]["fixes"] += 1
-        for row in doubled_rows:
-            partition = self.origins[self.source[row]][0]
-            counts[partition]["fixes"] -= 1
-            counts[partition]["doubled"] += 1
-        for row in lost_rows:
-            counts[self.origins[self.source[row]][0]]["fixes"] -= 1
-        for letter in letters:
-            counts[letter.partition]["letters"] += 1
+        doubled = Counter(map(self.partition_of, doubled_rows))
+        lost = Counter(map(self.partition_of, lost_rows))
+        lettered = Counter(letter.partition for letter in letters)
         return [
             Step(
                 partition=piece.partition,
@@ -70,18 +76,19 @@ class Intake:
                 next=piece.next,
                 messages=len(piece.records),
                 ignored=self.ignored.get(piece.partition, 0),
+                fixes=fixes - doubled[piece.partition] - lost[piece.partition],
+                doubled=doubled[piece.partition],
+                letters=lettered[piece.partition],
                 newest_us=newest_us.get(piece.partition),
-                **counts[piece.partition],
             )
-            for piece in self.slices
+            for piece, fixes in zip(self.slices, self._counts().tolist(), strict=True)
         ]
 
     def conflict_letter(self, row: int, loser: Fix) -> DeadLetter:
         """The letter of a fix that lost to another of its vehicle and time."""
-        partition, offset = self.origins[self.source[row]]
         return DeadLetter(
-            partition,
-            offset,
+            self.partition_of(row),
+            self.offsets[row],
             f"hanhtrinh/{loser.vehicle_id}",
             self.received_us[row],
             "conflict",
@@ -90,30 +97,55 @@ class Intake:
         )
 
 
-def take_in(slices: Sequence[LogSlice], formats: FormatRegistry) -> Intake:
-    """Decode every message of the slices."""
-    intake = Intake(slices)
-    fixes, received, source, origins = intake.fixes, intake.received_us, intake.source, intake.origins
-    decode = formats.decode
-    for piece in slices:
-        partition = piece.partition
-        for offset, message in piece.records:
-            found, rejects, ignored = decode(message)
-            if found:
-                if len(found) == 1:
-                    fixes.append(found[0])
-                    received.append(message.received_us)
-                    source.append(len(origins))
-                else:
-                    fixes.extend(found)
-                    received.extend([message.received_us] * len(found))
-                    source.extend([len(origins)] * len(found))
-                origins.append((partition, offset))
-            if rejects:
-                intake.letters += [letter_of(partition, offset, message, *reject) for reject in rejects]
-            if ignored:
-                intake.ignored[partition] = intake.ignored.get(partition, 0) + 1
-    return intake
+async def take_in(
+    slices: Sequence[LogSlice], formats: FormatRegistry, max_fixes: int | None = None
+) -> tuple[Intake, list[LogSlice]]:
+    """Decode the messages of the slices; once there are `max_fixes`, what is left of the slices is returned with them.
+
+    Heartbeats and health checks get their turn on the way.
+    """
+    taken: list[LogSlice] = []
+    intake = Intake(taken)
+    for number, piece in enumerate(slices):
+        intake.first_rows.append(len(intake.fixes))
+        at, end = 0, len(piece.records)
+        while at < end:
+            at = _take_some(intake, piece, at, formats)
+            await asyncio.sleep(0)
+            if at < end and max_fixes is not None and len(intake.fixes) >= max_fixes:
+                first, rest = piece.split(at)
+                taken.append(first)
+                return intake, [rest, *slices[number + 1 :]]
+        taken.append(piece)
+        if max_fixes is not None and len(intake.fixes) >= max_fixes:
+            return intake, list(slices[number + 1 :])
+    return intake, []
+
+
+def _take_some(intake: Intake, piece: LogSlice, begin: int, formats: FormatRegistry) -> int:
+    """Decode messages of a slice from one on; returns which one is next."""
+    fixes, received, offsets = intake.fixes, intake.received_us, intake.offsets
+    single, decode, partition = formats.single_fix, formats.decode, piece.partition
+    enough, at = len(fixes) + _AT_ONCE, begin
+    for offset, message in piece.records[begin : begin + _AT_ONCE]:
+        at += 1
+        fix = single(message)
+        if fix is not None:
+            fixes.append(fix)
+            received.append(message.received_us)
+            offsets.append(offset)
+            continue
+        found, rejects, ignored = decode(message)
+        fixes += found
+        received += [message.received_us] * len(found)
+        offsets += [offset] * len(found)
+        if rejects:
+            intake.letters += [letter_of(partition, offset, message, *reject) for reject in rejects]
+        if ignored:
+            intake.ignored[partition] = intake.ignored.get(partition, 0) + 1
+        if len(fixes) >= enough:
+            break
+    return at
 
 
 def letter_of(partition: int, offset: int, message: RawMessage, reason: str, detail: str) -> DeadLetter:

@@ -23,6 +23,7 @@ from hanhtrinh.detectors import detector_factories
 from hanhtrinh.metrics import WorkerMetrics
 from hanhtrinh.rule_packs import LoadedPack
 from hanhtrinh.worker.batch import BatchResult, refused_letters
+from hanhtrinh.worker.inlet import Inlet
 from hanhtrinh.worker.intake import Intake, take_in
 from hanhtrinh.worker.session import Session, new_session
 from ingest.formats import FormatRegistry
@@ -80,6 +81,7 @@ class Worker:
         self._metrics = metrics
         self._on_batch = on_batch
         self._formats = FormatRegistry()
+        self._inlet = Inlet(self._reader, self._formats, limits.max_messages)
         self._positions: Positions | None = None
         self._assignment: frozenset[int] = frozenset()
         self._assignment_changed = True
@@ -115,6 +117,7 @@ class Worker:
                     if connection is not None:
                         await connection.close()
         finally:
+            await self._inlet.drop()
             await self._reader.close()
 
     async def _load_positions(self, identity: LogIdentity, partitions: Sequence[int]) -> dict[int, int]:
@@ -151,28 +154,32 @@ class Worker:
             identity = await self._reader.open()
             self._positions = Positions(*identity)
         else:
-            await self._reader.rewind()
+            await self._inlet.rewind()
         self._assignment_changed = True
         ends = self._reader.end_offsets
         return new_session(connection, self._positions, self._pack, self._detectors, ends, self._limits.late_settle_s)
 
     async def _turn(self, session: Session) -> None:
         wait_s = self._limits.max_wait_s if not len(session.pending) else min(self._limits.max_wait_s, 0.05)
-        slices = await self._reader.fetch(self._limits.max_messages, wait_s)
+        intake = await self._inlet.next(wait_s)
         if self._assignment_changed:
+            # What was read belongs to partitions, or to positions, that may be others now.
+            await self._inlet.rewind()
             await self._take_over(session)
+            return
         try:
-            if slices:
-                await self._process(session, slices)
+            if intake is not None:
+                self._inlet.read_ahead(intake, self._limits.max_wait_s)
+                await self._process(session, intake)
             await self._look_for_marks(session)
             await self._rejudge_due(session)
-            opened = await session.silences.look(self._next, session.pending.late, idle=not slices)
+            opened = await session.silences.look(self._next, session.pending.late, idle=intake is None)
             self._metrics.violations(_counted(opened))
             await session.board.look()
         except Fenced as fenced:
             log.warning("another worker has moved on: %s", fenced)
             session.roster.forget()
-            await self._reader.rewind()
+            await self._inlet.rewind()
             self._assignment_changed = True
 
     async def _take_over(self, session: Session) -> None:
@@ -188,27 +195,24 @@ class Worker:
         self._looked_s = -_LOOK_EVERY_S
         log.info("assigned partitions=%s positions=%s marks=%d", partitions, self._next, len(marks))
 
-    async def _process(self, session: Session, slices: Sequence[LogSlice], *, careful: bool = False) -> None:
+    async def _process(self, session: Session, intake: Intake, *, careful: bool = False) -> None:
         began_s = time.perf_counter()
-        intake = take_in(slices, self._formats)
-        # Heartbeats and health checks get their turn between the steps, each of which keeps the loop to itself.
-        await asyncio.sleep(0)
         await self._catch_up(session, intake)
         try:
             result = await session.batch.process(intake, careful=careful)
         except psycopg.errors.UniqueViolation as error:
             # Stored once by a clock that ran ahead, and new to a state that knows sound clocks only.
             session.roster.forget()
-            await (self._isolate(session, slices, error) if careful else self._process(session, slices, careful=True))
+            await (self._isolate(session, intake, error) if careful else self._process(session, intake, careful=True))
             return
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             session.roster.forget()
-            await self._isolate(session, slices, error)
+            await self._isolate(session, intake, error)
             return
         except BaseException:
             session.roster.forget()
             raise
-        for piece in slices:
+        for piece in intake.slices:
             self._next[piece.partition] = piece.next
         self._committed_s = time.monotonic()
         session.pending.add(result.marks)
@@ -222,14 +226,16 @@ class Worker:
             while not session.roster.knows(vehicle_id) and (mark := session.pending.mark_of(vehicle_id)) is not None:
                 await self._rejudge(session, mark)
 
-    async def _isolate(self, session: Session, slices: Sequence[LogSlice], error: Exception) -> None:
+    async def _isolate(self, session: Session, refused: Intake, error: Exception) -> None:
         """Halve until the message that the database refuses is alone; it becomes a dead letter."""
-        if sum(len(piece.records) for piece in slices) > 1:
-            for half in _halves(slices):
-                await self._process(session, half)
+        if refused.messages > 1:
+            for half in _halves(refused.slices):
+                intake, _ = await take_in(half, self._formats)
+                await self._process(session, intake)
             return
         assert self._positions is not None
-        intake = Intake(slices)
+        slices = refused.slices
+        intake = Intake(slices, first_rows=[0] * len(slices))
         intake.letters.extend(refused_letters(intake, error))
         log.error("the database refuses a message: %s", error)
         async with session.connection.transaction():
@@ -294,9 +300,4 @@ def _halves(slices: Sequence[LogSlice]) -> list[list[LogSlice]]:
         middle = len(slices) // 2
         return [list(slices[:middle]), list(slices[middle:])]
     piece = slices[0]
-    middle = len(piece.records) // 2
-    cut = piece.records[middle].offset
-    return [
-        [LogSlice(piece.partition, piece.start, cut, piece.records[:middle])],
-        [LogSlice(piece.partition, cut, piece.next, piece.records[middle:])],
-    ]
+    return [[half] for half in piece.split(len(piece.records) // 2)]

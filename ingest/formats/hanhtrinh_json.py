@@ -59,10 +59,19 @@ _decode_typed = msgspec.json.Decoder(Document | list[Document]).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_document = msgspec.json.Decoder(Document).decode
 _decode_any = msgspec.json.Decoder(Any).decode
+_new = tuple.__new__
 _FIRST_US = int(TIME_US.low)
 _LAST_US = int(TIME_US.high)
 # Each reject is a dead letter with the bytes of the whole message: 256 KiB of "1,1,1" would be 34 GB of letters.
 _MAX_REJECTS = 100
+
+
+def single_fix(vehicle_id: str, payload: bytes) -> Fix | None:
+    """The fix of a message that is one valid object, as nearly all are; what becomes of any other says `decode`."""
+    try:
+        return _fast_fix(vehicle_id, _decode_document(payload))
+    except (ValueError, RecursionError):
+        return None
 
 
 def decode(vehicle_id: str, payload: bytes) -> Decoded:
@@ -97,20 +106,24 @@ def _fast_fix(vehicle_id: str, document: Document) -> Fix | None:
         return None
     speed_kmh, heading_deg = document.speed_kmh, document.heading_deg
     odometer_km, hdop = document.odometer_km, document.hdop
-    return Fix(  # plus zero: as in `checked_fix`
-        vehicle_id,
-        time_us,
-        document.lat + 0.0,
-        document.lon + 0.0,
-        None if speed_kmh is None else speed_kmh + 0.0,
-        driver_id,
-        None if heading_deg is None else heading_deg + 0.0,
-        document.ignition,
-        document.door_open,
-        None if odometer_km is None else odometer_km + 0.0,
-        document.satellites,
-        None if hdop is None else hdop + 0.0,
-        document.valid,
+    # Made as a tuple is: a named tuple's own way takes twice as long. Plus zero: as in `checked_fix`.
+    return _new(
+        Fix,
+        (
+            vehicle_id,
+            time_us,
+            document.lat + 0.0,
+            document.lon + 0.0,
+            None if speed_kmh is None else speed_kmh + 0.0,
+            driver_id,
+            None if heading_deg is None else heading_deg + 0.0,
+            document.ignition,
+            document.door_open,
+            None if odometer_km is None else odometer_km + 0.0,
+            document.satellites,
+            None if hdop is None else hdop + 0.0,
+            document.valid,
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from detectors.fix import Fix
 from ingest.formats import hanhtrinh_json, owntracks
 from ingest.formats.checked import MAX_ID_CHARS, checked_id, shown
 from ingest.formats.decoded import Decoded
@@ -39,6 +40,13 @@ class FormatRegistry:
             return hanhtrinh_json.decode(own_id, payload)
         device_id, decode = self._routes.get(topic) or self._learn(topic)
         return decode(device_id or "", payload)
+
+    def single_fix(self, message: RawMessage) -> Fix | None:
+        """The fix of a message of our own format that holds one and nothing else; None: `decode` says what it holds."""
+        topic = message[0]
+        if topic.startswith(_OWN) and _is_plain(own_id := topic[len(_OWN) :]):
+            return hanhtrinh_json.single_fix(own_id, message[1])
+        return None
 
     def device_id(self, topic: str) -> str | None:
         """The device a topic belongs to; None when no format knows the topic or the id cannot be one."""
