@@ -185,7 +185,7 @@ def _activity(board: Board) -> None:
         height=6,
         columns={
             "activity": Column(Words("Hoạt động", "Activity"), values={name: STATES[name] for name in _ACTIVITIES}),
-            "vehicle_id": Column(Words("Xe", "Vehicle")),
+            "vehicle_id": Column(Words("Xe", "Vehicle"), color="purple"),
         },
     )
 

@@ -196,7 +196,9 @@ def _activity(board: Board) -> None:
         columns={
             "activity": Column(Words("Hoạt động", "Activity"), values={name: STATES[name] for name in _ACTIVITIES}),
             "driver": Column(
-                Words("Lái xe", "Driver"), values={"nobody": Value(Words("Không có tên", "Nobody named"), "text")}
+                Words("Lái xe", "Driver"),
+                color="purple",
+                values={"nobody": Value(Words("Không có tên", "Nobody named"), "text")},
             ),
         },
     )
