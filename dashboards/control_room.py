@@ -7,7 +7,7 @@ from dashboards.frame import Board, Column, day_of
 from dashboards.kinds import ALARM, PLAIN, markers, number, rows
 from dashboards.queries import Sql
 from dashboards.variables import OPERATOR, PROVINCE, THEIRS
-from dashboards.words import KINDS, STATES, Language, Value, Words
+from dashboards.words import KINDS, LIMITS, STATES, Language, Value, Words
 
 
 def dashboard(language: Language) -> Board:
@@ -22,6 +22,7 @@ def dashboard(language: Language) -> Board:
     _numbers(board)
     _map(board)
     _open_violations(board)
+    _near_limits(board)
     _silent(board)
     _alerts(board)
     return board
@@ -161,6 +162,43 @@ def _open_violations(board: Board) -> None:
             board, "started_at", "vehicle_id", "kind", "grade", "top_speed_kmh", "limit_kmh", "driver", "operator"
         ),
     )
+
+
+def _near_limits(board: Board) -> None:
+    board.add(
+        rows(),
+        Sql(
+            f"""
+            SELECT coalesce(driver, driver_id) AS driver, left_s, nearest_kind, nearest_limit_s, vehicle_id, operator,
+                {day_of("heard_at")}
+            FROM panels.drivers_now
+            WHERE state = 'driving' AND left_s <= {_NEAR_S} AND heard_at > now() - INTERVAL '1 hour' AND {THEIRS}
+            ORDER BY left_s, line_id LIMIT 100
+            """
+        ),
+        title=Words("Lái xe sắp hết giờ lái", "Drivers near a limit"),
+        about=Words(
+            "Lái xe đang chạy còn không quá một giờ trước một giới hạn: lái liên tục, trong ngày hoặc trong tuần. 0: đã"
+            " đến giới hạn. Xe không có tên lái xe thì tính theo xe.",
+            "Drivers on the road with an hour or less before a limit: continuous, of the day or of the week. 0: it is"
+            " reached. A vehicle that names no driver counts for itself.",
+        ),
+        empty=Words("Không có lái xe nào sắp hết giờ", "No driver is near a limit"),
+        unit="none",
+        width=12,
+        height=10,
+        columns=shared(board, "driver", "vehicle_id", "operator")
+        | {
+            "left_s": Column(
+                Words("Còn lại", "Left"), unit="dtdurations", steps=((None, "red"), (900, "orange"), (1800, "yellow"))
+            ),
+            "nearest_kind": Column(Words("Giới hạn", "Limit"), values=LIMITS),
+            "nearest_limit_s": Column(Words("Cho phép", "Allowed"), unit="dtdurations"),
+        },
+    )
+
+
+_NEAR_S = 3600
 
 
 def _silent(board: Board) -> None:

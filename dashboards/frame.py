@@ -54,7 +54,8 @@ def day_of(moment: str) -> str:
 
 
 class Board:
-    """A dashboard in one language. Panels come in reading order, in rows 24 columns wide, as high as their highest."""
+    """A dashboard in one language. Panels come in reading order, in rows 24 columns wide and as high as their highest;
+    beside that one, others of one width stand below each other."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Board:
         self.language = language
         self._panels: list[models.Panel | models.RowPanel] = []
         self._x = self._y = self._row_height = 0
+        self._last: models.GridPos | None = None
         self._dashboard = models.Dashboard(
             uid=f"hanhtrinh-{name}-{language}",
             title=title.of(language),
@@ -102,20 +104,19 @@ class Board:
         columns: Mapping[str, Column] | None = None,
         values: Mapping[str, Value] | None = None,
     ) -> None:
-        """Place a panel of `dashboards.kinds` to the right of the last one, or below when it no longer fits.
+        """Place a panel of `dashboards.kinds` to the right of the last one, or below it, or in the next row.
 
         `unit` is one of Grafana's ids ("none" for plain text); `empty` stands where there is nothing to show;
         `columns` names and styles columns or series, `values` gives words and colours to all values of the panel.
         """
-        if self._x + width > _COLUMNS:
-            self._next_row()
+        place = self._place(width, height)
         built = panel.build()
         built.id_val = len(self._panels) + 1
         built.title = title.of(self.language)
         built.description = about.of(self.language)
         built.datasource = queries[0].source if queries else DATABASE
         built.targets = [query.target(chr(ord("A") + at), self.language) for at, query in enumerate(queries)]
-        built.grid_pos = models.GridPos(h=height, w=width, x=self._x, y=self._y)
+        built.grid_pos = place
         config = built.field_config = built.field_config or models.FieldConfigSource()
         config.defaults.unit = unit
         config.defaults.decimals = decimals
@@ -123,8 +124,6 @@ class Board:
         config.defaults.mappings = [self._mapping(values)] if values else config.defaults.mappings
         config.overrides += [self._override(name, column) for name, column in (columns or {}).items()]
         self._panels.append(built)
-        self._x += width
-        self._row_height = max(self._row_height, height)
 
     def heading(self, title: Words) -> None:
         """A line between panels."""
@@ -154,6 +153,18 @@ class Board:
 
     def build(self) -> models.Dashboard:
         return self._dashboard
+
+    def _place(self, width: int, height: int) -> models.GridPos:
+        last = self._last
+        if self._x + width > _COLUMNS:
+            if last and last.w == width and last.y + last.h + height <= self._y + self._row_height:
+                self._last = models.GridPos(h=height, w=width, x=last.x, y=last.y + last.h)
+                return self._last
+            self._next_row()
+        self._last = models.GridPos(h=height, w=width, x=self._x, y=self._y)
+        self._x += width
+        self._row_height = max(self._row_height, height)
+        return self._last
 
     def _next_row(self) -> None:
         self._y += self._row_height

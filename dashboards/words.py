@@ -78,3 +78,11 @@ CHECKS: Mapping[str, Value] = {
     "contradiction": Value(Words("Tốc độ không khớp quãng đường", "Speed does not fit the distance")),
 }
 """Reasons to distrust a position."""
+
+LIMITS: Mapping[str, Value] = {
+    "continuous_driving": Value(Words("Lái liên tục", "Continuous")),
+    "daily_driving": Value(Words("Trong ngày", "Day")),
+    "weekly_driving": Value(Words("Trong tuần", "Week")),
+    "fortnight_driving": Value(Words("Trong hai tuần", "Two weeks")),
+}
+"""Limits of driving time."""

@@ -28,6 +28,8 @@ QUOTED = "O'Brien & Sons"
 """An operator whose id and name hold a quote."""
 SPEEDING_NOW = "29B-00092"
 EXCUSED = "29B-00093"
+LONG_DRIVE = "29B-00094"
+"""Three hours and a half without a rest."""
 
 
 def fleet(vehicles: int, hours: int, interval_s: int = 30) -> Fleet:
@@ -59,14 +61,17 @@ async def drive(rig: WorkerRig, driven: Fleet) -> datetime:
     await rig.imports(f"operator_id,name,tax_code,province\n{QUOTED},{QUOTED},,Hà Nội\n")
     await rig.imports(
         "vehicle_id,operator_id,kind,speed_class,limit_kmh,seats,payload_t\n"
-        + "".join(f"{vehicle},{QUOTED},contract,,80,,\n" for vehicle in (SPEEDING_NOW, EXCUSED))
+        + "".join(f"{vehicle},{QUOTED},contract,,80,,\n" for vehicle in (SPEEDING_NOW, EXCUSED, LONG_DRIVE))
     )
-    for vehicle, ends in ((SPEEDING_NOW, now), (EXCUSED, now - timedelta(hours=2))):
-        speeds = [60.0] * 6 + [92.0] * 12 + ([60.0] * 3 + [0.0] * 6 if vehicle == EXCUSED else [])
+    speeding = [60.0] * 6 + [92.0] * 12
+    for vehicle, speeds, ends in (
+        (SPEEDING_NOW, speeding, now),
+        (EXCUSED, speeding + [60.0] * 3 + [0.0] * 6, now - timedelta(hours=2)),
+        (LONG_DRIVE, [60.0] * 1260, now),
+    ):
         begins_us = to_us(ends) - (len(speeds) - 1) * 10_000_000
-        messages += [
-            message(fix, received_us=fix.time_us) for fix in journey(vehicle, begins_us, speeds, driver_id="D-0092")
-        ]
+        driven_alone = journey(vehicle, begins_us, speeds, driver_id=f"D-{vehicle}")
+        messages += [message(fix, received_us=fix.time_us) for fix in driven_alone]
     await rig.append(sorted(messages, key=lambda each: each.received_us))
     await rig.work_off(120)
     [[excused]] = await rig.rows(

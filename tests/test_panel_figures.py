@@ -21,7 +21,7 @@ from storage.reports.figures import BANDS
 from storage.reports.scope import Scope
 from storage.reports.table import Report
 from storage.sums import Sums
-from tests.fleet_until_now import EXCUSED, QUOTED, SPEEDING_NOW, register
+from tests.fleet_until_now import EXCUSED, LONG_DRIVE, QUOTED, SPEEDING_NOW, register
 from tests.grafana import ALL, View, queries
 from tests.grafana_reader import Reader, Result, at_work, reader_of, rig_of
 from tests.running_worker import journey, message
@@ -131,6 +131,10 @@ def test_the_control_room_tells_what_happens_now(at_work: Reader) -> None:
     going_on = shown(at_work, "control-room", "List of violations going on")
     assert number(at_work, "control-room", "Violations going on") == len(going_on.rows) >= 2
     assert (SPEEDING_NOW, "speeding") in zip(going_on.of("vehicle_id"), going_on.of("kind"), strict=True)
+    near = shown(at_work, "control-room", "Drivers near a limit")
+    left_s = dict(zip(near.of("vehicle_id"), near.of("left_s"), strict=True))
+    assert left_s[LONG_DRIVE] == pytest.approx(4 * 3600 - 1259 * 10, abs=1)
+    assert left_s.keys() <= set(positions.of("vehicle_id"))
     silent = shown(at_work, "control-room", "List of silent vehicles")
     assert set(silent.of("vehicle_id")) == {
         vehicle
