@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from alerts.channel import Channel, DeliveryError
 from alerts.desks import AtPace, OneByOne, Parcel
@@ -99,11 +100,16 @@ class Notifier:
                 _set_all(wakes.values())
                 continue
             if time.monotonic() >= gauge_due_s:
-                backlog = await patience.until_done(lambda: self._outbox.backlog(self._names))
+                backlog = await patience.until_done(lambda: self._outbox.backlog(self._names, self._quiet()))
                 if backlog is not None:
                     self._metrics.waiting(*backlog)
                 gauge_due_s = time.monotonic() + _BACKLOG_EVERY_S
             await patience.until_done(lambda: self._outbox.wait(self._poll_s))
+
+    def _quiet(self) -> list[str]:
+        now = datetime.now(UTC)
+        paced = (route for route in self._routes if isinstance(route, PacedRoute))
+        return [route.channel.name for route in paced if route.pace.is_quiet(now)]
 
     async def _serve(self, route: Route | PacedRoute, wake: asyncio.Event) -> None:
         desk = self._desk(route)

@@ -71,7 +71,6 @@ class Everything:
         self.settings = settings
         """With the address of the broker that is really used."""
         self.progress = Progress()
-        self._parts: list[Callable[[], str | None]] = []
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], Awaitable[None]]) -> None:
         """Start all, call `ready`, work until `stop`, then let what is under way come to its end."""
@@ -89,10 +88,13 @@ class Everything:
             routes = build_routes(settings, self._pack, self._console)
             notifier = build_notifier(settings, self._url, routes, NotifierMetrics(self._registry))
             maintainer = build_maintainer(settings, self._url, self._pack.hours, MaintenanceMetrics(self._registry))
-            self._parts = [
-                lambda: bridge.trouble, lambda: worker.trouble, lambda: notifier.trouble, lambda: maintainer.trouble,
-            ]  # fmt: skip
-            server = MetricsServer(self._registry, settings.metrics_host, settings.metrics_port, self._trouble)
+            parts = {
+                "bridge": lambda: bridge.trouble,
+                "worker": lambda: worker.trouble,
+                "notifier": lambda: notifier.trouble,
+                "maintenance": lambda: maintainer.trouble,
+            }
+            server = MetricsServer(self._registry, settings.metrics_host, settings.metrics_port, parts)
             server.start()
             stack.callback(server.stop)
             runs = (bridge.run, worker.run, notifier.run, maintainer.run)
@@ -116,9 +118,6 @@ class Everything:
                     await asyncio.wait([task])
             for task in tasks:
                 task.result()
-
-    def _trouble(self) -> str | None:
-        return next((trouble for trouble in (part() for part in self._parts) if trouble is not None), None)
 
     async def _drain(self, identity: LogIdentity) -> None:
         """Until everything in the log is judged and every alert has left, or patience ends."""

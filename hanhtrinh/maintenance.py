@@ -84,6 +84,7 @@ class Maintainer:
                 self._counted_s = began_s
                 if done is not None and drop:
                     self._dropped_s = began_s
+            self._metrics.state(*await upkeep.state())
             self.trouble = None
             await _wait(stop, max(1.0, _TURN_S - (time.monotonic() - began_s)))
 

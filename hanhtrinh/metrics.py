@@ -7,6 +7,7 @@ other thread waiting. Each method is called once per batch (or per alert), never
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -35,6 +36,8 @@ class BridgeMetrics:
         self._appended = counter("appended", "Messages that the log has; acknowledged to the broker after that.")
         self._refused = counter("refused", "Messages refused at the door, by reason.", "reason")
         self._reconnected = counter("reconnects", "New connections to the broker after a lost one.")
+        # A series that is born with its first count has not risen: Prometheus would miss that one.
+        self.refused("too_large", 0)
 
     def received(self, n: int) -> None:
         self._received.inc(n)
@@ -136,6 +139,12 @@ class NotifierMetrics:
             registry=registry,
         )
 
+    def begin(self, channels: Iterable[str]) -> None:
+        """Count from 0 for each of the channels, so that the first that happens is seen as a rise."""
+        for channel in channels:
+            for counter in (self._sent, self._failed, self._gave_up):
+                counter.labels(channel)
+
     def sent(self, channel: str, n: int) -> None:
         self._sent.labels(channel).inc(n)
 
@@ -178,6 +187,9 @@ class MaintenanceMetrics:
         )
         self._waiting = gauge("open_hours", "Hours of vehicles that may still grow.")
         self._last_turn = gauge("last_turn_timestamp_seconds", "When the last turn ended.")
+        self._database = gauge("database_bytes", "Size of the database on its server's disk.")
+        self._marked = gauge("rejudge_marks", "Vehicles that wait to be judged again.")
+        self._oldest_mark_s = gauge("oldest_rejudge_mark_seconds", "For how long the first of them waits.")
 
     def turn(self, hours: int, waiting: int, seconds: float) -> None:
         self._hours.inc(hours)
@@ -189,6 +201,12 @@ class MaintenanceMetrics:
         self._published.inc(drivers)
         self._published_s.observe(seconds)
 
+    def state(self, database_bytes: int, marks: int, oldest_mark_s: float) -> None:
+        """What the database says of itself after a turn."""
+        self._database.set(database_bytes)
+        self._marked.set(marks)
+        self._oldest_mark_s.set(oldest_mark_s)
+
     def dropped(self, by_table: Mapping[str, int]) -> None:
         for table, n in by_table.items():
             self._dropped.labels(table).inc(n)
@@ -197,8 +215,15 @@ class MaintenanceMetrics:
 class MetricsServer:
     """Serves /metrics, and /healthz (200 "ok", or 503 with the reason), on a thread of its own."""
 
-    def __init__(self, registry: CollectorRegistry, host: str, port: int, health: Health) -> None:
-        """Listens at once; port 0 picks a free one. OSError when the address is taken."""
+    def __init__(self, registry: CollectorRegistry, host: str, port: int, parts: Mapping[str, Health]) -> None:
+        """Listens at once; port 0 picks a free one. OSError when the address is taken. `parts`: what works in this
+        process ("bridge", "worker", "notifier", "maintenance"), each with its health."""
+        healthy = Gauge("hanhtrinh_healthy", "1: does its work; 0: cannot now.", ["process"], registry=registry)
+        for part, of_part in parts.items():
+            healthy.labels(part).set_function(partial(_as_number, of_part))
+
+        def health() -> str | None:
+            return next((trouble for trouble in (of_part() for of_part in parts.values()) if trouble is not None), None)
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -237,3 +262,7 @@ class MetricsServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def _as_number(health: Health) -> float:
+    return 0.0 if health() else 1.0

@@ -155,11 +155,12 @@ _MARK_FAILED = f"""
 """
 
 _BACKLOG = f"""
-    SELECT count(*), coalesce(greatest(extract(epoch FROM {_NOW} - min(created_at)), 0), 0)::float8 FROM (
-        SELECT created_at FROM deliveries JOIN alerts USING (alert_id)
+    SELECT count(*), coalesce(greatest(extract(epoch FROM {_NOW} - min(created_at) FILTER (WHERE due)), 0), 0)::float8
+    FROM (
+        SELECT created_at, channel <> ALL(%(quiet)s::text[]) AS due FROM deliveries JOIN alerts USING (alert_id)
         WHERE status = 'waiting' AND channel = ANY(%(channels)s::text[])
         UNION ALL
-        SELECT created_at FROM alerts WHERE fanned_out_at IS NULL
+        SELECT created_at, true FROM alerts WHERE fanned_out_at IS NULL
     ) AS undelivered
 """
 
@@ -202,7 +203,7 @@ class FannedOut(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """What waits, over all channels, and the age of the oldest since it was written."""
+    """What waits, over all channels, and the age since it was written of the oldest that should have gone by now."""
 
     waiting: int
     oldest_s: float
@@ -282,9 +283,9 @@ class Outbox:
             },
         )
 
-    async def backlog(self, channels: Sequence[str]) -> Backlog:
-        """What waits for `channels` or is not given to any channel yet."""
-        rows = await self._rows(_BACKLOG, {"channels": list(channels)})
+    async def backlog(self, channels: Sequence[str], quiet: Sequence[str] = ()) -> Backlog:
+        """What waits for `channels` or is not given to any channel yet. In `quiet` ones nothing is to go just now."""
+        rows = await self._rows(_BACKLOG, {"channels": list(channels), "quiet": list(quiet)})
         return Backlog(*rows[0])
 
     async def wait(self, timeout_s: float) -> bool:

@@ -23,6 +23,15 @@ class Upkept(NamedTuple):
     dropped: Mapping[str, int]
 
 
+class DatabaseState(NamedTuple):
+    """What only the database knows, for whoever watches it."""
+
+    database_bytes: int
+    marks: int
+    """Vehicles that wait to be judged again."""
+    oldest_mark_s: float
+
+
 class Upkeep:
     """Takes turns on one connection, and holds a lock for each."""
 
@@ -34,6 +43,16 @@ class Upkeep:
     async def is_continuous(self) -> bool:
         """Whether the database counts what is new by itself, when it is read."""
         return await is_continuous(self._connection)
+
+    async def state(self) -> DatabaseState:
+        """Size of the database, and what waits to be judged again."""
+        cursor = await self._connection.execute(
+            "SELECT pg_database_size(current_database()), count(*),"
+            " coalesce(extract(epoch FROM clock_timestamp() - min(marked_at)), 0)::float8 FROM rejudge_marks"
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return DatabaseState(*row)
 
     async def turn(self, *, drop: bool, wait: bool) -> Upkept | None:
         """Count what changed; `drop` what is old enough as well. None when another process is at it, unless `wait`."""

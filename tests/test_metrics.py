@@ -34,7 +34,7 @@ def health() -> Health:
 
 @pytest.fixture
 def server(registry: CollectorRegistry, health: Health) -> Iterator[MetricsServer]:
-    server = MetricsServer(registry, "127.0.0.1", 0, health)
+    server = MetricsServer(registry, "127.0.0.1", 0, {"worker": health})
     server.start()
     yield server
     server.stop()
@@ -131,8 +131,10 @@ def test_nothing_is_labelled_by_vehicle_or_driver(registry: CollectorRegistry) -
 
 def test_health_is_ok_or_the_reason_why_not(server: MetricsServer, health: Health) -> None:
     assert get(server, "/healthz") == (200, "ok")
+    assert samples(server)["hanhtrinh_healthy", ("worker",)] == 1
     health.reason = "no connection to the database since 12 s"
     assert get(server, "/healthz") == (503, "no connection to the database since 12 s")
+    assert samples(server)["hanhtrinh_healthy", ("worker",)] == 0
 
 
 def test_another_path_is_not_found(server: MetricsServer) -> None:

@@ -276,6 +276,7 @@ async def test_the_backlog_counts_what_waits_and_the_age_of_the_oldest(
     assert await outbox.backlog(["webhook"]) == (2, 7.0)
     await outbox.mark_sent(["v1:opened"], "webhook")
     assert await outbox.backlog(["webhook"]) == (1, 7.0)
+    assert await outbox.backlog(["webhook"], quiet=["webhook"]) == (1, 0.0), "what is held on purpose is not late"
 
 
 async def test_news_of_an_alert_ends_the_wait(connection: Connection, outbox: Outbox) -> None:

@@ -67,7 +67,8 @@ async def _bridge(settings: Settings, url: str | None) -> signal.Signals | None:
     identity = await writer.open()
     try:
         carrying = build_bridge(settings, writer, BridgeMetrics(registry))
-        server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, lambda: carrying.trouble)
+        parts = {"bridge": lambda: carrying.trouble}
+        server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, parts)
         server.start()
         logger.info(
             "bridge started log=%s partitions=%d metrics_port=%d", identity.log_id, identity.partitions, server.port

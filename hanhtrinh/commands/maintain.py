@@ -76,7 +76,8 @@ async def _maintain(settings: Settings, url: str, hours: HoursRules) -> signal.S
     await require_schema(settings, url)
     registry = CollectorRegistry()
     maintainer = build_maintainer(settings, url, hours, MaintenanceMetrics(registry))
-    server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, lambda: maintainer.trouble)
+    parts = {"maintenance": lambda: maintainer.trouble}
+    server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, parts)
     server.start()
     logger.info("maintenance started metrics_port=%d", server.port)
     try:

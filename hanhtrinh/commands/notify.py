@@ -54,6 +54,7 @@ def build_notifier(
     settings: Settings, url: str, routes: Sequence[Route | PacedRoute], metrics: NotifierMetrics
 ) -> Notifier:
     """The notifier that the settings describe, from the database at `url` to the channels of `routes`."""
+    metrics.begin(route.channel.name for route in routes)
     return Notifier(
         Outbox(lambda: connect(url, application_name="hanhtrinh notify")),
         routes,
@@ -70,7 +71,8 @@ async def _notify(settings: Settings, url: str, routes: Sequence[Route | PacedRo
     await require_schema(settings, url)
     registry = CollectorRegistry()
     notifier = build_notifier(settings, url, routes, NotifierMetrics(registry))
-    server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, lambda: notifier.trouble)
+    parts = {"notifier": lambda: notifier.trouble}
+    server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, parts)
     server.start()
     names = ",".join(route.channel.name for route in routes)
     logger.info("notifier started channels=%s metrics_port=%d", names, server.port)

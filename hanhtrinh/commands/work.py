@@ -24,6 +24,7 @@ from hanhtrinh.stalls import watch_stalls
 from hanhtrinh.stop_signal import StopSignal
 from hanhtrinh.worker.batch import BatchResult
 from hanhtrinh.worker.loop import OnBatch, Worker, WorkerLimits
+from ingest.formats.reasons import REASONS
 from ingest.log import LogError
 from storage.connect import connect
 
@@ -89,6 +90,8 @@ def build_worker(
     on_batch: OnBatch | None = None,
 ) -> Worker:
     """The worker that the settings describe, on the database at `url`."""
+    # From 0, so that the first letter is seen as a rise.
+    metrics.dead_letters(dict.fromkeys(REASONS, 0))
     return Worker(
         lambda: connect(url, application_name="hanhtrinh work", silent_transaction_s=_SILENT_TRANSACTION_S),
         lambda load_positions, assignment_changed: log_reader(
@@ -119,7 +122,8 @@ async def _work(
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry)
     worker = build_worker(settings, url, pack, metrics, only=only, instance_id=instance_id, on_batch=_log_batch)
-    server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, lambda: worker.trouble)
+    parts = {"worker": lambda: worker.trouble}
+    server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, parts)
     server.start()
     logger.info("worker started log=%s pack=%s metrics_port=%d", settings.log, pack.pack.name, server.port)
     watches = [asyncio.create_task(report_lag(worker, metrics)), asyncio.create_task(watch_stalls(metrics.stalled))]
