@@ -1,7 +1,8 @@
-"""Writes every dashboard as JSON, and removes what no dashboard is written to any more."""
+"""Writes every dashboard as JSON, removes what no dashboard is written to any more, and writes the alarms' rules."""
 
 from __future__ import annotations
 
+from dashboards import alarm_files
 from dashboards.catalogue import FOLDER, documents
 
 
@@ -13,6 +14,9 @@ def main() -> None:
     for there in FOLDER.rglob("*.json"):
         if there.relative_to(FOLDER) not in written:
             there.unlink()
+    for path, text in alarm_files.documents():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
     print(f"{len(written)} dashboards written to {FOLDER}")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import control_room, driver, vehicle, violations
+from dashboards import control_room, driver, pipeline, vehicle, violations
 from dashboards.frame import Board
 from dashboards.words import LANGUAGES, Language
 
@@ -17,6 +17,7 @@ DASHBOARDS: tuple[Callable[[Language], Board], ...] = (
     violations.dashboard,
     vehicle.dashboard,
     driver.dashboard,
+    pipeline.dashboard,
 )
 
 FOLDER = Path(__file__).parent / "json"

@@ -24,6 +24,8 @@ from storage.migrate import pending
 
 _DEADLINE_S = 10.0
 _MAX_CLOCK_DIFFERENCE_S = 2.0
+_MAX_AGE_OF_SUMS_S = 900.0
+"""`maintain` keeps them up every minute, on TimescaleDB every five."""
 _OLDEST_SERVER = 160_000
 _NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
@@ -125,7 +127,7 @@ async def check_database(settings: Settings, url: str) -> list[Finding]:
     reached_ms = (time.monotonic() - began) * 1000
     role = settings.dashboards_role
     checks: list[Callable[[Connection], Awaitable[Finding]]] = [
-        _extension, _migrations, _privileges, lambda connection: _dashboards(connection, role), _clock
+        _extension, _migrations, _privileges, lambda connection: _dashboards(connection, role), _sums, _clock
     ]  # fmt: skip
     if settings.log == "embedded":
         checks.append(lambda connection: _embedded_log(connection, settings.log_partitions))
@@ -210,6 +212,30 @@ async def _dashboards(connection: Connection, role: str) -> Finding:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+async def _sums(connection: Connection) -> Finding:
+    """That `maintain` runs: but a database without a fix has nothing to sum."""
+    cursor = await connection.execute("SELECT to_regclass('sums_freshness') IS NOT NULL")
+    row = await cursor.fetchone()
+    if row is None or not row[0]:
+        return Finding("sums", "the tables of the sums are missing", "run `hanhtrinh migrate`")
+    cursor = await connection.execute(
+        "SELECT extract(epoch FROM clock_timestamp() - current_to)::float8, EXISTS (SELECT FROM fixes)"
+        " FROM sums_freshness"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    age_s, are_fixes = row
+    if not are_fixes:
+        return Finding("sums", "no fixes are stored yet")
+    if age_s is None:
+        return Finding("sums", "sums per hour and day were never counted", _START_MAINTAIN)
+    detail = f"sums per hour and day are {age_s:.0f} s old"
+    return Finding("sums", detail, "" if age_s <= _MAX_AGE_OF_SUMS_S else _START_MAINTAIN)
+
+
+_START_MAINTAIN = "start `hanhtrinh maintain`, or look at its log"
 
 
 async def _clock(connection: Connection) -> Finding:

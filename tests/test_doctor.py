@@ -59,7 +59,7 @@ async def test_a_sound_installation_has_nothing_to_remedy(settings: Settings, po
     findings = await diagnose(settings, postgres_url)
     assert [finding for finding in findings if not finding.ok] == []
     checks = [finding.check for finding in findings]
-    assert checks == ["mqtt", "log", "database", "extension", "migrations", "privileges", "dashboards", "clock"]
+    assert checks == ["mqtt", "log", "database", "extension", "migrations", "privileges", "dashboards", "sums", "clock"]
 
 
 async def test_the_embedded_log_is_checked_where_it_is_the_log(settings: Settings, postgres_url: str) -> None:
@@ -132,6 +132,24 @@ async def test_missing_privileges_are_named(settings: Settings, postgres_url: st
     assert "GRANT" in finding.remedy
 
 
+async def test_sums_that_nobody_keeps_up_are_named(settings: Settings, postgres_url: str) -> None:
+    assert named(await check_database(settings, postgres_url), "sums").detail == "no fixes are stored yet"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO fixes (vehicle_id, time, lat, lon, flags, settled, received_at, leg_mm, leg_driving_us)"
+            " VALUES ('v1', now(), 10, 106, 0, false, now(), 0, 0)"
+        )
+        finding = named(await check_database(settings, postgres_url), "sums")
+        assert "never counted" in finding.detail
+        assert "start `hanhtrinh maintain`" in finding.remedy
+        connection.execute("UPDATE upkeep SET sums_at = now() - interval '20 minutes'")
+        finding = named(await check_database(settings, postgres_url), "sums")
+        assert finding.detail.startswith("sums per hour and day are 12")
+        assert "start `hanhtrinh maintain`" in finding.remedy
+        connection.execute("UPDATE upkeep SET sums_at = now() - interval '5 minutes'")
+        assert named(await check_database(settings, postgres_url), "sums").ok
+
+
 def as_role(url: str, role: str) -> str:
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
@@ -163,7 +181,7 @@ def test_the_command_prints_a_line_per_check_and_exits_with_1_on_a_fault(
     environment = {"HANHTRINH_DATABASE_URL": postgres_url, "HANHTRINH_MQTT_PORT": str(mosquitto.port)}
     sound = run_doctor(tmp_path, environment)
     assert (sound.returncode, sound.stderr) == (0, "")
-    assert [line.split()[0] for line in sound.stdout.splitlines()] == ["ok"] * 9
+    assert [line.split()[0] for line in sound.stdout.splitlines()] == ["ok"] * 10
     faulty = run_doctor(tmp_path, {**environment, "HANHTRINH_MQTT_PORT": str(free_port())}, "--json")
     assert (faulty.returncode, faulty.stderr) == (1, "")
     findings = [json.loads(line) for line in faulty.stdout.splitlines()]
