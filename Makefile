@@ -46,6 +46,10 @@ chaos: services $(DEV_VENV)/.installed ## Strike the running chain with a hundre
 bench-load: services $(DEV_VENV)/.installed ## Measure a whole country on this machine; ARGS="--soak 3600" to watch its memory
 	$(DEV_VENV)/bin/python -m benchmarks.load $(ARGS)
 
+.PHONY: bench-panels
+bench-panels: services $(DEV_VENV)/.installed ## Measure dashboards and reports on 100 million fixes; ARGS="--fixes 10000000" for fewer
+	$(DEV_VENV)/bin/python -m benchmarks.panels $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(DEV_VENV)/.installed ## Throw a million inputs at every decoder and reader; ARGS="--inputs 1000000 --seed 7"
 	$(DEV_VENV)/bin/python -m tests.fuzz $(ARGS)

@@ -7,7 +7,7 @@ fleet say differs little, so there are few. Row by row the same takes three time
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -42,7 +42,9 @@ class Judged(NamedTuple):
     leg_driving_us: NDArray[np.int64]
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
+    """Which fields of a row are NULL, and the lengths of its ids."""
+
     vehicle_bytes: int
     driver_bytes: int
     """NULL has -1."""
@@ -81,15 +83,16 @@ def packed(fixes: Sequence[Fix], judged: Judged) -> Iterator[bytes]:
     sizes = (map(len, vehicle_ids), (-1 if name is None else len(name) for name in driver_ids))
     layouts = np.column_stack([*(np.fromiter(each, np.int64, len(fixes)) for each in sizes), nulls])
     if (layouts == layouts[0]).all():
-        yield _rows_of(_Layout(*layouts[0].tolist()), columns)
+        yield rows_of(Layout(*layouts[0].tolist()), columns)
         return
     kinds, kind_of = np.unique(layouts, axis=0, return_inverse=True)
     for number, kind in enumerate(kinds.tolist()):
         rows = np.flatnonzero(kind_of == number)
-        yield _rows_of(_Layout(*kind), {name: column[rows] for name, column in columns.items()})
+        yield rows_of(Layout(*kind), {name: column[rows] for name, column in columns.items()})
 
 
-def _rows_of(layout: _Layout, columns: dict[str, NDArray[Any]]) -> bytes:
+def rows_of(layout: Layout, columns: Mapping[str, NDArray[Any]]) -> bytes:
+    """Rows of one layout; `columns` by the names of `FIELDS`, times counted from PostgreSQL's epoch."""
     blank = _blank_row(layout)
     rows = np.repeat(blank, len(columns["time"]))
     for name in blank.dtype.names or ():
@@ -99,7 +102,7 @@ def _rows_of(layout: _Layout, columns: dict[str, NDArray[Any]]) -> bytes:
 
 
 @lru_cache(maxsize=1_000)
-def _blank_row(layout: _Layout) -> NDArray[np.void]:
+def _blank_row(layout: Layout) -> NDArray[np.void]:
     """One row with the number of its fields and their lengths filled in. Field "x" is x, "x bytes" its length."""
     missing = {name for bit, name in enumerate(reversed(_OPTIONAL)) if layout.nulls >> bit & 1}
     sizes = {"vehicle_id": layout.vehicle_bytes, "driver_id": layout.driver_bytes}
