@@ -208,8 +208,8 @@ class _Builder:
         await connection.execute("INSERT INTO logs (log_id, partitions) VALUES (%s, %s)", (_LOG_ID, _PARTITIONS))
         await connection.execute(
             "INSERT INTO log_positions (log_id, partition, next_offset, messages, fixes, newest_event_at)"
-            " SELECT %s, p, %s, %s, %s, %s FROM generate_series(0, %s) AS p",
-            (_LOG_ID, *[self._fixes // _PARTITIONS] * 3, until, _PARTITIONS - 1),
+            " SELECT %s, p - 1, n, n, n, %s FROM unnest(%s::int8[]) WITH ORDINALITY AS u(n, p)",
+            (_LOG_ID, until, [(self._fixes + partition) // _PARTITIONS for partition in range(_PARTITIONS)]),
         )
         statement = "COPY vehicle_anchors (vehicle_id, settled_at, first_at, log_id, partition) FROM STDIN"
         async with connection.cursor() as cursor, cursor.copy(statement) as copy:
