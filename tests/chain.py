@@ -34,7 +34,7 @@ class Part:
         self.name = name
         self.log = log
         self._arguments = arguments
-        self._environment = environment
+        self.environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._log_began = 0
 
@@ -42,7 +42,7 @@ class Part:
         self._log_began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*_COMMAND, *self._arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+                [*_COMMAND, *self._arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
             )
 
     async def ready(self, within_s: float = 60.0) -> None:

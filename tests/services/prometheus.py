@@ -1,9 +1,10 @@
-"""Prometheus for the tests: asks given addresses every second, with the rules of deploy/."""
+"""Prometheus for the tests: asks given addresses, and the rules of deploy/, every second."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "rules"
 
 _CONFIGURATION = """
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
-rule_files: ["{rules}/*.yml"]
+rule_files: ["{rules}/hanhtrinh*.yml"]
 scrape_configs:
   - job_name: hanhtrinh
     static_configs: [{{targets: {targets}}}]
@@ -33,7 +34,9 @@ class Prometheus:
         home.mkdir(parents=True, exist_ok=True)
         configuration = home / "prometheus.yml"
         targets = json.dumps([f"127.0.0.1:{port}" for port in ports])
-        configuration.write_text(_CONFIGURATION.format(rules=RULES, targets=targets))
+        configuration.write_text(_CONFIGURATION.format(rules=home, targets=targets))
+        for rules in RULES.glob("*.yml"):
+            (home / rules.name).write_text(re.sub("interval: .*", "interval: 1s", rules.read_text("utf-8")), "utf-8")
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         command = [
