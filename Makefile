@@ -42,6 +42,10 @@ bench: services $(DEV_VENV)/.installed ## Measure and print tables and JSON; ARG
 chaos: services $(DEV_VENV)/.installed ## Strike the running chain with a hundred kills and more; ARGS="--seed 7 --only worker"
 	$(DEV_VENV)/bin/python -m tests.chaos $(ARGS)
 
+.PHONY: agree
+agree: $(DEV_VENV)/.installed ## Compare all figures of a simulated month with its raw rows; ARGS="--vehicles 20 --days 3"
+	$(DEV_VENV)/bin/python -m tests.month $(ARGS)
+
 .PHONY: bench-load
 bench-load: services $(DEV_VENV)/.installed ## Measure a whole country on this machine; ARGS="--soak 3600" to watch its memory
 	$(DEV_VENV)/bin/python -m benchmarks.load $(ARGS)

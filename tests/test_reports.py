@@ -203,6 +203,9 @@ async def test_stops_last_at_least_as_long_as_the_number_says(month: WorkerRig) 
     made, summary = await report(month, "stops"), lines(await report(month, "vehicles"))
     assert len(made.frame) > 0
     assert (made.frame["minutes"] * 60 >= NUMBERS.stop_least_s).all()
+    newest = dict(await month.rows("SELECT vehicle_id, max(time) FROM fixes WHERE flags = 0 GROUP BY 1"))
+    last = made.frame.groupby("vehicle_id")["ends_at"].max().to_dict()
+    assert all(ends_at <= newest[vehicle] for vehicle, ends_at in last.items()), "nobody knows of any longer stop"
     assert dict(Counter(made.frame["vehicle_id"])) == {
         vehicle: row["stops"] for vehicle, row in summary.items() if row["stops"]
     }

@@ -12,6 +12,7 @@ from storage.reports.figures import BANDS, Figures, frame_of, gather, percent
 from storage.reports.notes import BAND_NOTE, notes, rate_note
 from storage.reports.scope import ZONE, Scope
 from storage.reports.speeding import BAND_COLUMNS, of, speed_frame, speed_totals, with_drivers
+from storage.reports.standing import STOPS
 from storage.reports.table import Column, Report
 
 _SHARES = tuple(
@@ -19,15 +20,7 @@ _SHARES = tuple(
     for band, column in zip(BANDS, BAND_COLUMNS, strict=False)
 )
 
-_STOPS = """
-    SELECT vehicle_id, count(*) AS stops FROM (
-        SELECT vehicle_id, time, activity, lead(time) OVER (PARTITION BY vehicle_id ORDER BY time) AS ends_at
-        FROM activity_changes WHERE time >= %(begins_at)s AND time < %(ends_at)s
-            AND (%(vehicle_id)s::text IS NULL OR vehicle_id = %(vehicle_id)s)
-    ) AS pieces
-    WHERE activity = 'stopped' AND coalesce(ends_at, %(ends_at)s) - time >= make_interval(secs => %(least_s)s)
-    GROUP BY vehicle_id
-"""
+_STOPS = f"SELECT vehicle_id, count(*) AS stops FROM ({STOPS}) AS s GROUP BY vehicle_id"
 
 _DRIVEN = """
     SELECT f.driver_id, sum(f.leg_mm)::int8 AS distance_mm FROM unnest(%(vehicles)s::text[]) AS v(vehicle_id)
@@ -68,7 +61,7 @@ async def by_vehicle(connection: Connection, scope: Scope, numbers: ReportNumber
     figures = await gather(connection, scope, ["speeding"])
     frame = _with_shares(speed_frame(figures, numbers), figures, "vehicle_id")
     parameters = {
-        "begins_at": scope.begins_at, "ends_at": scope.ends_at, "vehicle_id": scope.vehicle_id,
+        "vehicles": figures.vehicles["vehicle_id"].tolist(), "begins_at": scope.begins_at, "ends_at": scope.ends_at,
         "least_s": numbers.stop_least_s,
     }  # fmt: skip
     stops = (await frame_of(connection, _STOPS, parameters)).set_index("vehicle_id")["stops"]

@@ -10,6 +10,7 @@ from storage.reports.figures import KINDS, frame_of, gather
 from storage.reports.notes import notes
 from storage.reports.scope import ZONE, Scope
 from storage.reports.speeding import NO_PLACES, of, places, with_drivers
+from storage.reports.standing import STOPS
 from storage.reports.table import Column, Report
 
 _FIXES = """
@@ -18,18 +19,11 @@ _FIXES = """
 """
 
 # The place is that of the newest trusted fix when the vehicle came to stand.
-_STOPS = """
-    SELECT p.vehicle_id, p.driver_id, p.time, least(p.ends_at, %(ends_at)s) AS ends_at, f.lat AS start_lat,
-        f.lon AS start_lon
-    FROM (
-        SELECT vehicle_id, driver_id, time, activity,
-            lead(time, 1, %(ends_at)s) OVER (PARTITION BY vehicle_id ORDER BY time) AS ends_at
-        FROM activity_changes WHERE vehicle_id = ANY(%(vehicles)s) AND time >= %(begins_at)s AND time < %(ends_at)s
-    ) AS p
-    CROSS JOIN LATERAL (SELECT lat, lon FROM fixes WHERE vehicle_id = p.vehicle_id AND time <= p.time AND flags = 0
+_STOPS = f"""
+    SELECT s.*, f.lat AS start_lat, f.lon AS start_lon FROM ({STOPS}) AS s
+    CROSS JOIN LATERAL (SELECT lat, lon FROM fixes WHERE vehicle_id = s.vehicle_id AND time <= s.time AND flags = 0
         ORDER BY time DESC LIMIT 1) AS f
-    WHERE p.activity = 'stopped' AND p.ends_at - p.time >= make_interval(secs => %(least_s)s)
-    ORDER BY p.vehicle_id, p.time
+    ORDER BY s.vehicle_id, s.time
 """
 
 
