@@ -3,22 +3,21 @@ late fixes changed the past. The long form is `make agree`."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from hanhtrinh.cli import app
 from ingest.simulator import Fleet, write_registry
 from tests.chain import Chain, broker, running_chain
 from tests.month.agreement import Agreement
 from tests.month.delivery import in_order_of_receipt, messages
 from tests.month.expected import ZONE, Registry
 from tests.month.ledger import Change, Ledger, same
+from tests.month.running import make_report
 from tests.mqtt_client import publish
 from tests.services.kafka_server import Kafka
 from tests.services.mosquitto import Mosquitto
@@ -38,20 +37,15 @@ async def chain(kafka: Kafka, broker: Mosquitto, postgres_url: str, tmp_path: Pa
 
 
 async def test_dashboards_aggregates_reports_and_raw_rows_agree_also_after_late_fixes(
-    chain: Chain, broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chain: Chain, broker: Mosquitto, tmp_path: Path
 ) -> None:
     fleet = Fleet(SEED, 6, datetime(2026, 2, 28, 12, tzinfo=ZONE), timedelta(hours=60), interval_s=40)
     write_registry(fleet.roster, tmp_path)
     for name in ("operators", "vehicles", "drivers"):
         await chain.call("import", str(tmp_path / f"{name}.csv"))
-    monkeypatch.setenv("HANHTRINH_DATABASE_URL", chain.environment["HANHTRINH_DATABASE_URL"])
-
-    async def make_report(*arguments: str) -> None:
-        result = await asyncio.to_thread(CliRunner().invoke, app, ["report", *arguments])
-        assert result.exit_code == 0, result.output
-
+    report = partial(make_report, chain.environment["HANHTRINH_DATABASE_URL"])
     ledger = Ledger()
-    agreement = Agreement(chain.connection, Registry.read(tmp_path), make_report, tmp_path, MARCH, ledger)
+    agreement = Agreement(chain.connection, Registry.read(tmp_path), report, tmp_path, MARCH, ledger)
     sent = list(messages(fleet, SEED))
     in_time, late = [each for each in sent if not each.late], [each for each in sent if each.late]
     assert len(in_time) > 10 * len(late) > 1000

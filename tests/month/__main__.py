@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -43,6 +44,8 @@ def main() -> None:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
     Settings.model_config["env_file"] = None
+    # Told to end, it ends its servers and processes too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     ledger = asyncio.run(_run(chosen))
     sys.exit(1 if ledger.wrong or not ledger.numbers else 0)
 
