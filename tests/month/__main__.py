@@ -19,6 +19,7 @@ from rich.table import Table
 from detectors.fix import from_us
 from hanhtrinh.settings import PREFIX, Settings
 from ingest.simulator import Fleet, write_registry
+from storage.reports.catalogue import KINDS
 from tests.month.agreement import Agreement
 from tests.month.delivery import in_order_of_receipt, messages
 from tests.month.expected import ZONE, Registry
@@ -105,7 +106,19 @@ async def _compare(
         await chain.worked_off(watch.say)
         await chain.call("maintain", "--once")
         await agreement.check("with the late ones", fleet.planted())
+        watch.say("writing the reports of an operator")
+        await _write_documents(chain, chosen.out)
     return fixes, sum(message.fixes for message in late)
+
+
+async def _write_documents(chain: Chain, folder: Path) -> None:
+    """Every report as an office gets it: of the first operator, of its first vehicle where it is about one, of all."""
+    operator_id, vehicle_id = Registry.read(folder).first()
+    of: dict[str, list[str]] = {"national": [], "badge": []}
+    for name, kind in KINDS.items():
+        about = ["--vehicle", vehicle_id] if kind.needs_vehicle else of.get(name, ["--operator", operator_id])
+        for ending in ("xlsx", "pdf"):
+            await chain.report(name, "--month", f"{MONTH:%Y-%m}", "-o", str(folder / f"{name}.{ending}"), *about)
 
 
 def _table(ledger: Ledger) -> Table:

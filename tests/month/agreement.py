@@ -11,6 +11,7 @@ from ingest.simulator import PlantedViolation
 from storage.connect import Connection
 from tests.month.expected import TOTAL, ZONE, Month, Registry, Table, Violation
 from tests.month.ledger import Ledger
+from tests.month.panels import Panels
 from tests.month.reading import lines_of, totals_of
 from tests.month.recount import DAY_US, LOCAL_US, Drive, Recount, add_track, of_line, tracks
 
@@ -203,6 +204,7 @@ class Agreement:
             part = Month(self._month, recount, self._registry, violations, ours)
             await self._report("PL08 by province", "PL08", _Report(part.pl08(), (0,), ("--province", province)))
         await self._journey()
+        await Panels(self._connection, month, recount, self._ledger).check(self._told)
 
     async def _report(self, what: str, name: str, report: _Report) -> None:
         self._told(f"comparing {what}")

@@ -22,7 +22,7 @@ _BUSINESS = {
     "container": "Công-ten-nơ", "goods": "Hàng hóa",
 }  # fmt: skip
 _BADGE_PER_1000_KM = 5
-_LEAST_MM = 100 * 1_000_000
+LEAST_MM = 100 * 1_000_000
 _HOURS = ("continuous_driving", "daily_driving")
 
 TOTAL = "Tổng cộng"
@@ -66,6 +66,10 @@ class Registry:
             {row["operator_id"]: Operator(row["name"], row["province"]) for row in _rows(folder / "operators.csv")},
             {row["driver_id"]: row["name"] for row in _rows(folder / "drivers.csv")},
         )
+
+    def first(self) -> tuple[str, str]:
+        """The first operator that has a vehicle, and its first vehicle."""
+        return min((registered.operator_id, name) for name, registered in self.vehicles.items())
 
     def operator_id(self, vehicle_id: str) -> str | None:
         return self.vehicles[vehicle_id].operator_id if vehicle_id in self.vehicles else None
@@ -163,7 +167,7 @@ class Month:
     def pl05(self) -> Table:
         return self._lines(
             lambda vehicle_id, v: (
-                vehicle_id, self._operator(vehicle_id), *_counts(v), _km(v.distance_mm), v.total,
+                vehicle_id, self.operator_of(vehicle_id), *_counts(v), _km(v.distance_mm), v.total,
                 _percent(v.over_mm.total(), v.distance_mm), v.kinds["continuous_driving"],
                 v.kinds["daily_driving"], _percent(len(v.violating_days), v.operating_days), self._note(vehicle_id),
             )
@@ -205,7 +209,7 @@ class Month:
         silent_days = days * len(registered) - whole.sending_days
         table: Table = {TOTAL: (TOTAL, None, None, silent_days, whole.kinds["silence"], None)}
         table |= {
-            name: (name, self._operator(name), "", days - v.sending_days, v.kinds["silence"], "")
+            name: (name, self.operator_of(name), "", days - v.sending_days, v.kinds["silence"], "")
             for name, v in registered.items()
         }
         return table
@@ -280,21 +284,21 @@ class Month:
         lines = self._lines(
             lambda vehicle_id, v: (
                 vehicle_id,
-                self._operator(vehicle_id),
-                self._province(vehicle_id),
+                self.operator_of(vehicle_id),
+                self.province_of(vehicle_id),
                 self.registry.business(vehicle_id),
                 *_counts(v),
                 _km(v.distance_mm),
                 self._note(vehicle_id),
             ),
-            lambda v: (_rate(v.total, v.distance_mm) or 0) >= _BADGE_PER_1000_KM,
+            lambda v: (rate_of(v.total, v.distance_mm) or 0) >= _BADGE_PER_1000_KM,
         )
         return {key: row if key != TOTAL else (*row[:9], None, None, *row[11:]) for key, row in lines.items()}
 
     def national(self, before: Month) -> Table:
         provinces: defaultdict[str, list[str]] = defaultdict(list)
         for vehicle_id in self.vehicles:
-            provinces[self._province(vehicle_id) or "Chưa xác định"].append(vehicle_id)
+            provinces[self.province_of(vehicle_id) or "Chưa xác định"].append(vehicle_id)
         lines: Table = {name: (name, *self._summary(members, before)) for name, members in provinces.items()}
         return lines | {TOTAL: (TOTAL, *self._summary(self.vehicles, before))}
 
@@ -307,9 +311,9 @@ class Month:
         violating = sum(v.total > 0 for v in ours)
         counts = [sum(v.bands[band] for v in ours) for band in BANDS]
         distance_mm, over_mm = sum(v.distance_mm for v in ours), sum(sum(v.over_mm.values()) for v in ours)
-        rate = _rate(sum(counts), distance_mm)
+        rate = rate_of(sum(counts), distance_mm)
         theirs = [before.vehicles[name] for name in members if name in before.vehicles]
-        rate_before = _rate(sum(v.total for v in theirs), sum(v.distance_mm for v in theirs))
+        rate_before = rate_of(sum(v.total for v in theirs), sum(v.distance_mm for v in theirs))
         change = None if rate is None or rate_before is None else Change(rate_before, rate)
         return (
             registered, sending, _percent(sending, registered), violating, _percent(violating, heard), *counts,
@@ -335,11 +339,11 @@ class Month:
             )  # fmt: skip
             yield (v["vehicle_id"], v["began_at"]), row, millimetres, _review(v)
 
-    def _operator(self, vehicle_id: str) -> str | None:
+    def operator_of(self, vehicle_id: str) -> str | None:
         operator = self.registry.operator(vehicle_id)
         return operator.name if operator else None
 
-    def _province(self, vehicle_id: str) -> str | None:
+    def province_of(self, vehicle_id: str) -> str | None:
         operator = self.registry.operator(vehicle_id)
         return operator.province if operator else None
 
@@ -367,11 +371,11 @@ def _sum_of(vehicles: Iterable[_Vehicle]) -> _Vehicle:
 
 
 def _counts(vehicle: _Vehicle) -> tuple[Any, ...]:
-    return *(vehicle.bands[band] for band in BANDS), vehicle.total, _rate(vehicle.total, vehicle.distance_mm)
+    return *(vehicle.bands[band] for band in BANDS), vehicle.total, rate_of(vehicle.total, vehicle.distance_mm)
 
 
-def _rate(violations: int, distance_mm: int) -> Fraction | None:
-    return Fraction(violations * 1_000_000_000, distance_mm) if distance_mm >= _LEAST_MM else None
+def rate_of(violations: int, distance_mm: int) -> Fraction | None:
+    return Fraction(violations * 1_000_000_000, distance_mm) if distance_mm >= LEAST_MM else None
 
 
 def _percent(part: int, whole: int) -> Fraction | None:
