@@ -311,6 +311,28 @@ def test_a_plate_is_never_a_formula_or_markup(tmp_path: Path) -> None:
     assert "<b>x</b>" in pypdfium2.PdfDocument(tmp_path / "r.pdf")[0].get_textpage().get_text_range()
 
 
+def test_more_lines_than_a_sheet_holds_are_refused(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"n": range(1_048_577)})
+    with pytest.raises(ReportError, match=r"1,048,577 lines .* --operator or --province, or write a .csv"):
+        WRITERS[".xlsx"](Report("stops", "T", "p", "o", (Column("n", "N", "count"),), frame), tmp_path / "r.xlsx")
+
+
+def test_many_lines_go_on_from_page_to_page_below_the_headings(tmp_path: Path) -> None:
+    plates = [f"29B-{number:05d}" for number in range(400)]
+    words = ["" if number % 7 else "lời dài " * 12 + "x" * 90 for number in range(400)]
+    frame = pd.DataFrame({"vehicle_id": plates, "n": range(400), "note": words})
+    columns = (Column("vehicle_id", "Biển số xe"), Column("n", "Số lần", "count"), Column("note", "Ghi chú"))
+    WRITERS[".pdf"](Report("t", "T", "p", "o", columns, frame, {"n": 3}), tmp_path / "r.pdf")
+    pages = [page.get_textpage().get_text_range() for page in pypdfium2.PdfDocument(tmp_path / "r.pdf")]
+    with_lines = [page for page in pages if "29B-" in page]
+    assert len(with_lines) > 10
+    assert all("Biển số xe" in page for page in with_lines)
+    assert [word for page in pages for word in page.split() if word.startswith("29B-")] == plates
+    said = "".join(pages).replace("\r\n", "").replace("\n", "").replace(" ", "")
+    assert said.count("lờidài") == 12 * 58
+    assert said.count("x") - said.count("xe") == 90 * 58
+
+
 async def test_the_command_writes_the_file_and_tells_the_rows(
     month: WorkerRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,27 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
+from hanhtrinh.documents.pdf_lines import BOLD, FONT, RULE, SIDE, SIZE, Lines, line_of
 from hanhtrinh.documents.words import EMPTY, MOTTO, NOTES, NUMBER, SIGNATURES, TOTAL, headings, text_of
 from storage.reports.table import Column, Form, Report
 
-# The fonts of PDF itself have no Vietnamese letters.
-_FONT, _BOLD = "SourceSansPro-Regular", "SourceSansPro-Bold"
 _MARGIN = 12 * mm
+_GRID: list[Any] = [
+    ("GRID", (0, 0), (-1, -1), RULE, colors.grey),
+    ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+    ("LEFTPADDING", (0, 0), (-1, -1), SIDE),
+    ("RIGHTPADDING", (0, 0), (-1, -1), SIDE),
+]
 _SHARES: dict[Form, float] = {
-    "text": 2.2, "count": 1.0, "km": 1.2, "kmh": 1.1, "percent": 1.1, "rate": 1.1, "time": 1.9, "date": 1.5,
+    "text": 2.2, "count": 1.0, "km": 1.2, "kmh": 1.1, "percent": 1.1, "rate": 1.1, "time": 2.3, "date": 1.5,
     "duration": 1.4, "place": 2.2,
 }  # fmt: skip
 
 
 def write_pdf(report: Report, path: Path) -> None:
     """The headings are repeated on every page."""
-    for name in (_FONT, _BOLD):
+    for name in (FONT, BOLD):
+        # The fonts of PDF itself have no Vietnamese letters.
         if name not in getRegisteredFontNames():
             registerFont(TTFont(name, str(files("font_source_sans_pro") / "files" / f"{name}.ttf")))
     page = landscape(A4 if len(report.columns) < 14 else A3)
@@ -40,7 +47,7 @@ def write_pdf(report: Report, path: Path) -> None:
     width = page[0] - 2 * _MARGIN
 
     def foot(canvas: Canvas, _: Any) -> None:
-        canvas.setFont(_FONT, 8)
+        canvas.setFont(FONT, 8)
         canvas.drawString(_MARGIN, 8 * mm, f"{report.name} - {report.period}")
         canvas.drawRightString(page[0] - _MARGIN, 8 * mm, f"Trang {canvas.getPageNumber()}")
 
@@ -48,7 +55,7 @@ def write_pdf(report: Report, path: Path) -> None:
 
 
 def _style(size: float, *, bold: bool = False, centred: bool = False) -> ParagraphStyle:
-    font = _BOLD if bold else _FONT
+    font = BOLD if bold else FONT
     return ParagraphStyle("", fontName=font, fontSize=size, leading=size * 1.25, alignment=1 if centred else 0)
 
 
@@ -72,7 +79,24 @@ def _titles(report: Report, width: float) -> list[Flowable]:
 
 def _table(report: Report, width: float) -> Flowable:
     columns: tuple[Column, ...] = (NUMBER, *report.columns)
-    bold, cell = _style(7.5, bold=True, centred=True), _style(7.5)
+    shares = [0.7, *(_SHARES[column.form] for column in report.columns)]
+    widths = [width * each / sum(shares) for each in shares]
+    lines = [
+        line_of([str(number), *map(text_of, values, [column.form for column in report.columns])], widths)
+        for number, values in enumerate(zip(*(report.frame[each.key] for each in report.columns), strict=True), 1)
+    ]
+    if report.totals and lines:
+        totals = [text_of(report.totals.get(column.key), column.form) for column in report.columns]
+        lines.append(line_of(["", TOTAL, *totals[1:]], widths, bold=True))
+    if not lines:
+        return _nothing(columns, widths)
+    right = [column.form not in ("text", "place") for column in columns]
+    return Lines(_head(columns, widths), widths, right, lines)
+
+
+def _head(columns: Sequence[Column], widths: Sequence[float]) -> Table:
+    """Both rows of headings."""
+    bold = _style(SIZE, bold=True, centred=True)
     upper: list[Any] = [""] * len(columns)
     lower: list[Any] = [""] * len(columns)
     spans: list[Any] = []
@@ -84,45 +108,15 @@ def _table(report: Report, width: float) -> Flowable:
         if heading.title is not None:
             upper[heading.first] = _said(heading.title, bold)
             spans.append(("SPAN", (heading.first, 0), (heading.last, 0)))
-    body = [
-        [str(number), *(_shown(value, column, cell) for value, column in zip(values, report.columns, strict=True))]
-        for number, values in enumerate(zip(*(report.frame[each.key] for each in report.columns), strict=True), 1)
-    ]
-    last: list[Any] = []
-    if report.totals and body:
-        line = [text_of(report.totals.get(column.key), column.form) for column in report.columns]
-        last = [["", _said(TOTAL, _style(7.5, bold=True)), *line[1:]]]
-        spans += [("FONTNAME", (0, -1), (-1, -1), _BOLD), ("BACKGROUND", (0, -1), (-1, -1), colors.whitesmoke)]
-    if not body:
-        body = [[_said(EMPTY, _style(9, centred=True)), *[""] * len(report.columns)]]
-        spans.append(("SPAN", (0, 2), (-1, 2)))
-    shares = [0.7, *(_SHARES[column.form] for column in report.columns)]
-    table = Table([upper, lower, *body, *last], colWidths=[width * each / sum(shares) for each in shares], repeatRows=2)
-    right = [
-        ("ALIGN", (number, 2), (number, -1), "RIGHT")
-        for number, column in enumerate(columns)
-        if column.form not in ("text", "place")
-    ]
-    table.setStyle(
-        TableStyle(
-            [
-                ("FONT", (0, 0), (-1, -1), _FONT, 7.5),
-                ("GRID", (0, 0), (-1, -1), 0.4, colors.grey),
-                ("BACKGROUND", (0, 0), (-1, 1), colors.HexColor("#DCE6F1")),
-                ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
-                ("LEFTPADDING", (0, 0), (-1, -1), 2),
-                ("RIGHTPADDING", (0, 0), (-1, -1), 2),
-                *right,
-                *spans,
-            ]
-        )
-    )
+    table = Table([upper, lower], colWidths=widths)
+    table.setStyle(TableStyle([*_GRID, ("BACKGROUND", (0, 0), (-1, -1), colors.HexColor("#DCE6F1")), *spans]))
     return table
 
 
-def _shown(value: Any, column: Column, style: ParagraphStyle) -> Any:
-    shown = text_of(value, column.form)
-    return _said(shown, style) if column.form in ("text", "place") else shown
+def _nothing(columns: Sequence[Column], widths: Sequence[float]) -> Flowable:
+    said = Table([[_said(EMPTY, _style(9, centred=True))]], colWidths=[sum(widths)])
+    said.setStyle(TableStyle(_GRID))
+    return KeepTogether([_head(columns, widths), said])
 
 
 def _end(report: Report, width: float) -> list[Flowable]:

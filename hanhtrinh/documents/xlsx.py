@@ -12,6 +12,7 @@ from xlsxwriter.workbook import Workbook
 from xlsxwriter.worksheet import Worksheet
 
 from hanhtrinh.documents.words import EMPTY, MOTTO, NOTES, NUMBER, SIGNATURES, TOTAL, headings, is_known
+from storage.reports.scope import ReportError
 from storage.reports.table import Column, Form, Report
 
 _NUMBERS: Mapping[Form, str] = {
@@ -24,12 +25,22 @@ _WIDTHS: Mapping[Form, float] = {
 }  # fmt: skip
 _FONT = {"font_name": "Times New Roman", "font_size": 11}
 _DAY_S = 86_400
+MOST_LINES = 1_048_000
+"""A sheet has 1,048,576 rows, of which titles, totals and the foot take some."""
 _HEAD = 5
 """First row of the headings, counted from 0."""
 
 
 def write_xlsx(report: Report, path: Path) -> None:
-    """Values as numbers and dates, shown in the reader's own locale; the headings are repeated on every page."""
+    """Values as numbers and dates, shown in the reader's own locale; the headings are repeated on every page.
+
+    ReportError when a sheet cannot hold so many lines: the writer would leave them out without a word.
+    """
+    if len(report.frame) > MOST_LINES:
+        raise ReportError(
+            f"{report.name} has {len(report.frame):,} lines and a sheet holds {MOST_LINES:,}: narrow it down with"
+            " --operator or --province, or write a .csv"
+        )
     # Texts stay texts: a plate that begins with = is no formula.
     options = {"strings_to_formulas": False, "strings_to_urls": False, "remove_timezone": True}
     with xlsxwriter.Workbook(str(path), options) as book:
