@@ -22,8 +22,8 @@ SHARED: Mapping[str, Column] = {
     "limit_kmh": Column(Words("Tốc độ cho phép", "Limit"), unit="velocitykmh", decimals=0),
     "report_band": Column(Words("Mức vượt (báo cáo)", "Band (report)"), values=BANDS),
     "fine_band": Column(Words("Mức vượt (xử phạt)", "Band (fine)"), values=BANDS),
-    "actual_s": Column(Words("Thời gian lái", "Hours"), unit="dtdurations"),
-    "limit_s": Column(Words("Cho phép", "Allowed"), unit="dtdurations"),
+    "actual_s": Column(Words("Thời gian lái", "Hours"), unit="dthms"),
+    "limit_s": Column(Words("Cho phép", "Allowed"), unit="dthms"),
     "day_from": HIDDEN,
     "day_to": HIDDEN,
 }

@@ -6,6 +6,7 @@ from dashboards.columns import shared
 from dashboards.frame import TIME_ZONE, Board, Column, day_of
 from dashboards.kinds import Steps, dial, lines, number, rows, timeline
 from dashboards.queries import Sql
+from dashboards.rules import BREAK_LEAST_S, REST_S
 from dashboards.spans import FROM, MIDNIGHT, TO
 from dashboards.variables import DRIVER, OPERATOR, PROVINCE
 from dashboards.words import KINDS, STATES, Language, Words
@@ -98,10 +99,10 @@ def _limits(board: Board) -> None:
         height=7,
         columns={
             "kind": Column(Words("Giới hạn", "Limit of"), values=_LIMITS),
-            "driven_s": Column(Words("Đã lái", "Driven"), unit="dtdurations"),
-            "limit_s": Column(Words("Cho phép", "Allowed"), unit="dtdurations"),
+            "driven_s": Column(Words("Đã lái", "Driven"), unit="dthms"),
+            "limit_s": Column(Words("Cho phép", "Allowed"), unit="dthms"),
             "left_s": Column(
-                Words("Còn lại", "Left"), unit="dtdurations", steps=((None, "red"), (1, "orange"), (3600, "green"))
+                Words("Còn lại", "Left"), unit="dthms", steps=((None, "red"), (1, "orange"), (3600, "green"))
             ),
             "at": Column(Words("Lúc", "At"), unit="dateTimeAsLocal"),
         },
@@ -126,7 +127,7 @@ def _numbers(board: Board) -> None:
             "All driving in the chosen time, in all vehicles.",
         ),
         empty=_NOT_DRIVEN,
-        unit="dtdurations",
+        unit="dthms",
         width=8,
         height=4,
     )
@@ -214,10 +215,10 @@ def _days(board: Board) -> None:
         ),
         title=Words("Giờ lái theo ngày", "Hours driven by day"),
         about=Words(
-            "Giờ lái trong mỗi ngày trọn vẹn (giờ Việt Nam), và giới hạn trong ngày đang áp dụng cho người này. Từ ngày"
-            " 1/7/2026 giới hạn này chỉ để tham khảo.",
-            "Hours driven on each whole day (Vietnam time), and the limit of a day that applies to the driver now. From"
-            " 1 July 2026 on that limit only advises.",
+            "Giờ lái trong mỗi ngày trọn vẹn (giờ Việt Nam), và giới hạn trong ngày đang áp dụng cho người này. Vượt"
+            " giới hạn có phải vi phạm hay không: xem danh sách vi phạm.",
+            "Hours driven on each whole day (Vietnam time), and the limit of a day that applies to the driver now."
+            " Whether passing it was a violation the list of violations says.",
         ),
         empty=_NOT_DRIVEN,
         unit="suffix: h",
@@ -243,18 +244,21 @@ def _breaks(board: Board) -> None:
             )
             SELECT driven_to AS began_at, begins_at AS ended_at,
                 extract(epoch FROM begins_at - driven_to)::float8 AS duration_s
-            FROM driving WHERE begins_at - driven_to >= INTERVAL '5 minutes' AND begins_at > {FROM}
+            FROM driving WHERE begins_at - driven_to >= INTERVAL '{BREAK_LEAST_S:g} seconds' AND begins_at > {FROM}
             ORDER BY driven_to DESC LIMIT 500
             """
         ),
         title=Words("Các lần nghỉ giữa hai lần lái", "Breaks between two drives"),
         about=Words(
-            "Từ lúc thôi lái đến lúc lái lại, từ 5 phút trở lên, lần mới nhất ở trên. Lần nghỉ nào đủ dài là do quy"
-            " định: thường từ 15 phút; xe im lặng mà di chuyển thì không tính là nghỉ.",
-            "From the end of driving to driving again, of 5 minutes or more, newest first. Which is long enough the"
-            " rules say: 15 minutes for most vehicles; no rest is counted while a silent vehicle moved.",
+            f"Từ lúc thôi lái đến lúc lái lại, từ {BREAK_LEAST_S / 60:g} phút trở lên, mới nhất ở trên. Nghỉ bao lâu"
+            f" là đủ do quy định: thường từ {REST_S / 60:g} phút; xe im lặng mà di chuyển thì không tính là nghỉ.",
+            f"From the end of driving to driving again, of {BREAK_LEAST_S / 60:g} minutes or more, newest first. How"
+            f" long is enough the rules say: {REST_S / 60:g} minutes for most vehicles; no rest is counted while a"
+            " silent vehicle moved.",
         ),
-        empty=Words("Không có lần nghỉ nào từ 5 phút", "No break of 5 minutes"),
+        empty=Words(
+            f"Không có lần nghỉ nào từ {BREAK_LEAST_S / 60:g} phút", f"No break of {BREAK_LEAST_S / 60:g} minutes"
+        ),
         unit="none",
         width=12,
         height=9,
@@ -262,7 +266,7 @@ def _breaks(board: Board) -> None:
             "began_at": Column(Words("Từ", "From"), unit="dateTimeAsLocal"),
             "ended_at": Column(Words("Đến", "To"), unit="dateTimeAsLocal"),
             "duration_s": Column(
-                Words("Kéo dài", "Lasted"), unit="dtdurations", steps=((None, "orange"), (900, "green"))
+                Words("Kéo dài", "Lasted"), unit="dtdurations", steps=((None, "orange"), (REST_S, "green"))
             ),
         },
     )

@@ -54,7 +54,7 @@ def _numbers(board: Board) -> None:
             Words("Thời gian chạy", "Time driven"),
             Words("Tổng thời gian xe chạy.", "How long the vehicle drove in all."),
             "sum(driving_us) / 1000000.0 AS driving_s",
-            "dtdurations",
+            "dthms",
             None,
         ),
         (
