@@ -180,7 +180,7 @@ def prometheus_rules() -> list[dict[str, Any]]:
 def test_grafana_asks_the_same_and_leads_to_a_panel() -> None:
     [group] = yaml.safe_load(alarm_files.GRAFANA_RULES.read_text("utf-8"))["groups"]
     board = pipeline.dashboard("vi").build()
-    panels = {str(panel.id_val) for panel in board.panels or []}
+    panels = {panel.id_val: panel.title for panel in board.panels or []}
     sources = REPOSITORY / "dashboards" / "provisioning" / "datasources" / "hanhtrinh.yml"
     uids = {source["uid"] for source in yaml.safe_load(sources.read_text("utf-8"))["datasources"]}
     for alarm, rule, of_prometheus in zip(ALARMS, group["rules"], prometheus_rules(), strict=True):
@@ -194,8 +194,9 @@ def test_grafana_asks_the_same_and_leads_to_a_panel() -> None:
         [above] = condition["evaluator"]["params"]
         assert of_prometheus["expr"] == f"({question['model']['expr']}) > {above:g}"
         assert (rule["for"], rule["labels"]) == (of_prometheus["for"], of_prometheus["labels"])
-        assert rule["annotations"]["__dashboardUid__"] == board.uid
-        assert rule["annotations"]["__panelId__"] in panels
+        assert rule["annotations"]["__dashboardUid__"] == rule["dashboardUid"] == board.uid
+        assert rule["annotations"]["__panelId__"] == str(rule["panelId"])
+        assert panels[rule["panelId"]] == alarm.panel.vi
     assert len({rule["title"] for rule in group["rules"]}) == len(ALARMS)
 
 
