@@ -214,6 +214,20 @@ async def test_what_was_driven_while_nobody_looked_is_found(rig: WorkerRig) -> N
     assert await published(rig) == await judged(rig)
 
 
+async def test_those_nearest_to_a_limit_are_looked_at_first(rig: WorkerRig) -> None:
+    hours = {"D1": 1.0, "D2": 3.5, "D3": 2.0, "D4": 0.5}
+    fixes = {
+        name: fixes_of(day(drive(hours=part, vehicle=f"V-{name}", driver=name), stop(minutes=40)))
+        for name, part in hours.items()
+    }
+    await run(rig, sorted((fix for sent in fixes.values() for fix in sent[:-35]), key=lambda fix: fix.time_us))
+    await publish(rig)
+    await run(rig, sorted((fix for sent in fixes.values() for fix in sent[-35:]), key=lambda fix: fix.time_us))
+    store = DriverNowStore(rig.connection)
+    assert [each.line.driver_id for each in await store.due(9)] == ["D2", "D3", "D1", "D4"]
+    assert [each.line.driver_id for each in await store.due(2)] == ["D2", "D3"]
+
+
 async def test_two_processes_do_the_work_of_one(rig: WorkerRig) -> None:
     await run(rig, fixes_of(day(drive(hours=1))))
     other = await connect(rig.url)

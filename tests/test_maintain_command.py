@@ -63,6 +63,7 @@ async def test_one_turn_counts_and_says_so(stored: WorkerRig) -> None:
     assert (code, json.loads(out)) == (0, {"hours": 2, "waiting": 1, "dropped": {}})
     assert await stored.one("SELECT sum(fixes) FROM vehicle_days") == 400
     assert await stored.one("SELECT current_to > clock_timestamp() - interval '1 minute' FROM sums_freshness")
+    assert await stored.rows("SELECT vehicle_id, driver_id, day_s > 0 FROM panels.drivers_now") == [("V1", None, True)]
     _, out, _ = await once(stored.url)
     assert out == "counted 0 hours of vehicles; 1 may still grow; dropped nothing\n"
 
@@ -80,6 +81,7 @@ async def test_two_may_run_and_both_stop_when_told_to(stored: WorkerRig) -> None
     try:
         await stored.until(f"SELECT count(*) = 2 FROM pg_stat_activity WHERE {connected}")
         await stored.until("SELECT sums_at IS NOT NULL FROM upkeep")
+        await stored.until("SELECT count(*) = 1 FROM driver_now")
         for port in ports:
             assert await asyncio.to_thread(health, port) == "ok"
     finally:
