@@ -8,7 +8,7 @@ from dashboards.kinds import dots, lines, map_of, number, route, rows, timeline
 from dashboards.queries import Sql
 from dashboards.spans import FROM, TO, touched_days
 from dashboards.variables import OPERATOR, PROVINCE, VEHICLE
-from dashboards.words import CHECKS, KINDS, STATES, Language, Value, Words
+from dashboards.words import CHECKS, KINDS, LIMIT_SOURCES, STATES, Language, Value, Words
 
 _IT = VEHICLE.chosen("vehicle_id")
 _WHOLE_DAYS = Words(
@@ -273,8 +273,8 @@ def _violations(board: Board) -> None:
         rows(),
         Sql(
             f"""
-            SELECT started_at, kind, grade, status, duration_s, top_speed_kmh, limit_kmh, report_band, fine_band,
-                actual_s, limit_s, coalesce(driver, driver_id) AS driver, driver_id
+            SELECT started_at, kind, grade, status, duration_s, top_speed_kmh, limit_kmh, limit_source,
+                report_band, fine_band, actual_s, limit_s, coalesce(driver, driver_id) AS driver, driver_id
             FROM panels.violations WHERE {_IT} AND $__timeFilter(started_at)
             ORDER BY started_at, violation_id LIMIT 500
             """
@@ -294,5 +294,9 @@ def _violations(board: Board) -> None:
             board, "started_at", "kind", "grade", "status", "duration_s", "top_speed_kmh", "limit_kmh", "report_band",
             "fine_band", "actual_s", "limit_s",
         )
-        | {"driver": driver, "driver_id": HIDDEN},
+        | {
+            "limit_source": Column(Words("Nguồn tốc độ cho phép", "Limit by"), values=LIMIT_SOURCES),
+            "driver": driver,
+            "driver_id": HIDDEN,
+        },
     )  # fmt: skip

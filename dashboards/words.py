@@ -86,3 +86,13 @@ LIMITS: Mapping[str, Value] = {
     "fortnight_driving": Value(Words("Trong hai tuần", "Two weeks")),
 }
 """Limits of driving time."""
+
+LIMIT_SOURCES: Mapping[str, Value] = {
+    "class": Value(Words("Theo loại xe", "Class of vehicle")),
+    "operator": Value(Words("Đặt cho đơn vị vận tải", "Set for the operator")),
+    "kind": Value(Words("Đặt cho loại hình kinh doanh", "Set for the kind of business")),
+    "vehicle": Value(Words("Của riêng xe", "The vehicle's own")),
+    "given": Value(Words("Do người yêu cầu nêu", "Given by who asked")),
+    "road": Value(Words("Của đường", "Of the road")),
+}
+"""Where the limit of a speeding violation came from."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from dashboards.words import CHECKS
+from dashboards.words import CHECKS, LIMIT_SOURCES
 from detectors.checks import Check
 from detectors.fix import Fix, to_us
+from detectors.limits import LimitSource
 from storage.sums import Sums
 from tests.panel_answers import shown
 from tests.running_worker import WorkerRig, journey, make_rig, message, rig
@@ -153,13 +154,18 @@ async def test_every_check_has_its_name_and_words(rig: WorkerRig) -> None:
     assert set(CHECKS) == {name for _, name in checks}
 
 
+def test_every_source_of_a_limit_has_its_words() -> None:
+    assert set(LIMIT_SOURCES) == {source.name.lower() for source in LimitSource}
+
+
 async def test_the_violations_are_those_of_the_day(driven: WorkerRig) -> None:
     rows = await driven.rows(
-        "SELECT started_at, top_speed_kmh, driver_id FROM violations WHERE vehicle_id = 'V1' AND status <> 'withdrawn'"
-        " AND started_at BETWEEN %s AND %s ORDER BY 1", DAY, END,
+        "SELECT started_at, top_speed_kmh, limit_source, driver_id FROM violations WHERE vehicle_id = 'V1'"
+        " AND status <> 'withdrawn' AND started_at BETWEEN %s AND %s ORDER BY 1", DAY, END,
     )  # fmt: skip
     told = await panel(driven, "Violations of the vehicle")
-    assert [(row["started_at"], row["top_speed_kmh"], row["driver_id"]) for row in told] == rows
+    columns = ("started_at", "top_speed_kmh", "limit_source", "driver_id")
+    assert [tuple(row[name] for name in columns) for row in told] == rows
     assert rows[0][0] == (BEGIN + timedelta(seconds=300)).astimezone(UTC)
 
 
