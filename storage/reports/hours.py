@@ -113,5 +113,7 @@ async def _with_distances(connection: Connection, found: pd.DataFrame) -> pd.Dat
     found["start_lat"] = found["violation_id"].map(began["lat"])
     found["start_lon"] = found["violation_id"].map(began["lon"])
     found["start"] = places(found, "start")
-    found["km"] = found["violation_id"].map(distances.set_index("violation_id")["distance_mm"]) / 1e6
+    # Where nothing is left of what was found, pandas takes the sums for texts like the ids.
+    millimetres = found["violation_id"].map(distances.set_index("violation_id")["distance_mm"]).astype("float64")
+    found["km"] = millimetres / 1e6
     return found

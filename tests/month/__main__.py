@@ -58,7 +58,7 @@ async def _run(chosen: argparse.Namespace) -> Ledger:
     # The evening before belongs to the month before: its violations must not be counted in this one.
     begin = datetime(MONTH.year, MONTH.month, MONTH.day, tzinfo=ZONE) - timedelta(days=1)
     fleet = Fleet(chosen.seed, chosen.vehicles, begin, timedelta(days=chosen.days + 1), chosen.interval)
-    write_registry(fleet.roster, chosen.out)
+    write_registry(fleet.roster, chosen.out / "registry")
     home = Path(tempfile.mkdtemp(prefix="hanhtrinh-month-"))
     began_s = time.monotonic()
     ledger = Ledger()
@@ -82,11 +82,10 @@ async def _compare(
     chosen: argparse.Namespace, chain: Chain, fleet: Fleet, ledger: Ledger, console: Console
 ) -> tuple[int, int]:
     for name in ("operators", "vehicles", "drivers"):
-        await chain.call("import", str(chosen.out / f"{name}.csv"))
+        await chain.call("import", str(chosen.out / "registry" / f"{name}.csv"))
+    registry = Registry.read(chosen.out / "registry")
     with Stopwatch(console) as watch:
-        agreement = Agreement(
-            chain.connection, Registry.read(chosen.out), chain.report, chosen.out, MONTH, ledger, watch.say
-        )
+        agreement = Agreement(chain.connection, registry, chain.report, chosen.out, MONTH, ledger, watch.say)
         await chain.start()
         late, fixes, sent = [], 0, 0
         for message in messages(fleet, chosen.seed):
@@ -100,6 +99,7 @@ async def _compare(
         await chain.worked_off(watch.say)
         await chain.call("maintain", "--once")
         await agreement.check("in time")
+        console.print(_table(ledger))
         for number, message in enumerate(in_order_of_receipt(late)):
             await chain.append(message)
             watch.count("sent late", number)
@@ -107,13 +107,13 @@ async def _compare(
         await chain.call("maintain", "--once")
         await agreement.check("with the late ones", fleet.planted())
         watch.say("writing the reports of an operator")
-        await _write_documents(chain, chosen.out)
+        await _write_documents(chain, registry, chosen.out)
     return fixes, sum(message.fixes for message in late)
 
 
-async def _write_documents(chain: Chain, folder: Path) -> None:
+async def _write_documents(chain: Chain, registry: Registry, folder: Path) -> None:
     """Every report as an office gets it: of the first operator, of its first vehicle where it is about one, of all."""
-    operator_id, vehicle_id = Registry.read(folder).first()
+    operator_id, vehicle_id = registry.first()
     of: dict[str, list[str]] = {"national": [], "badge": []}
     for name, kind in KINDS.items():
         about = ["--vehicle", vehicle_id] if kind.needs_vehicle else of.get(name, ["--operator", operator_id])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fractions import Fraction
@@ -68,6 +68,12 @@ class Ledger:
             else:
                 self._compare_row(line, key, expected[key], found[key])
 
+    def failed(self, what: str, why: str) -> None:
+        """There is nothing to compare with."""
+        line = Line(what, self.when)
+        self.lines.append(line)
+        line.differs(why)
+
     def _compare_row(self, line: Line, key: Hashable, expected: Row, found: Row) -> None:
         if len(expected) != len(found):
             line.differs(f"{key}: {len(found)} columns, expected {len(expected)}")
@@ -84,6 +90,14 @@ class Ledger:
             for line in self.lines
             for text in line.differences[:_SHOWN]
         )
+
+
+def keyed(rows: Iterable[tuple[Hashable, Row]]) -> dict[Hashable, tuple[Any, ...]]:
+    """Rows by their keys; a key's second row gets one that nobody expects."""
+    table: dict[Hashable, tuple[Any, ...]] = {}
+    for key, row in rows:
+        table[key if key not in table else ("again", key, len(table))] = tuple(row)
+    return table
 
 
 def same(expected: Any, found: Any) -> bool:

@@ -13,7 +13,7 @@ from dashboards.catalogue import FOLDER
 from storage.connect import Connection
 from tests.grafana import Query, View, queries
 from tests.month.expected import BANDS, LEAST_MM, ZONE, Month, Table, Violation, rate_of
-from tests.month.ledger import Ledger
+from tests.month.ledger import Ledger, keyed
 from tests.month.recount import DAY_US, Recount, of_line
 
 _WORST = 50
@@ -141,9 +141,7 @@ class Panels:
         """A panel of many rows, told apart by their first `keys` columns; of the others the first `columns`."""
         rows = await self._rows(self._queries[dashboard, title], chosen)
         until = None if columns is None else keys + columns
-        table: Table = {_key(row[:keys]): tuple(row[keys:until]) for row in rows}
-        # A row that is there twice would hide behind its key.
-        assert len(table) == len(rows), f"{dashboard}, {title}: two rows alike"
+        table = keyed((_key(row[:keys]), row[keys:until]) for row in rows)
         self._ledger.compare(_named(dashboard, title), {_key_of(key): row for key, row in expected.items()}, table)
 
     async def _rows(self, query: Query, chosen: dict[str, str]) -> list[tuple[Any, ...]]:

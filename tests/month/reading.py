@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,14 @@ from typing import Any
 import openpyxl
 
 from tests.month.expected import TOTAL, Table
+from tests.month.ledger import keyed
 
 
 def lines_of(path: Path, key: Sequence[int]) -> Table:
-    """The rows of a CSV report by the columns at these places; AssertionError when two have the same."""
+    """The rows of a CSV report by the columns at these places."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         _, *rows = list(csv.reader(file))
-    table: Table = {}
-    for row in rows:
-        name: Hashable = row[key[0]] if len(key) == 1 else tuple(row[place] for place in key)
-        assert name not in table, f"{path.name} has two lines {name}"
-        table[name] = tuple(row)
-    return table
+    return keyed((row[key[0]] if len(key) == 1 else tuple(row[place] for place in key), row) for row in rows)
 
 
 def totals_of(path: Path) -> tuple[Any, ...]:
