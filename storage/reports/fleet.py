@@ -113,7 +113,8 @@ async def by_driver(connection: Connection, scope: Scope, numbers: ReportNumbers
         Column("over_continuous", "Số lần lái xe liên tục quá 4 giờ", "count"),
         Column("note", "Ghi chú"),
     )
-    totals = {key: frame[key].sum() for key in ("km", *BANDS, "over_continuous")}
+    totals = {key: frame[key].sum() for key in (*BANDS, "over_continuous")}
+    totals["km"] = frame["distance_mm"].sum() / 1e6
     return Report(
         "drivers", "Báo cáo tổng hợp theo lái xe", scope.period, of(scope), columns, frame, totals,
         notes(scope, numbers, BAND_NOTE, "Quãng đường theo lái xe ghi trong bản tin."),

@@ -103,7 +103,7 @@ async def speed_details(connection: Connection, scope: Scope, numbers: ReportNum
     )
     return Report(
         "PL14", "Chi tiết vi phạm tốc độ", scope.period, of(scope), columns, frame,
-        {"km": frame["km"].sum(), "duration_s": frame["duration_us"].sum() / 1e6},
+        {"km": frame["distance_mm"].sum() / 1e6, "duration_s": frame["duration_us"].sum() / 1e6},
         notes(scope, numbers, BAND_NOTE, NO_PLACES),
     )  # fmt: skip
 
