@@ -59,10 +59,10 @@ async def stops(connection: Connection, scope: Scope, numbers: ReportNumbers) ->
         "least_s": numbers.stop_least_s,
     }  # fmt: skip
     found = _local(await frame_of(connection, _STOPS, parameters), "time", "ends_at")
-    stood = found["ends_at"] - found["time"]
+    stood_us = (found["ends_at"] - found["time"]).dt.total_seconds().mul(1e6).round().astype("int64")
     frame = (await with_drivers(connection, found)).assign(
         place=places(found, "start"),
-        minutes=stood.dt.total_seconds() / 60,
+        minutes=stood_us / 60_000_000,
         business=found["vehicle_id"].map(figures.vehicles.set_index("vehicle_id")["kind"].map(KINDS)),
         note="",
     )
@@ -77,7 +77,8 @@ async def stops(connection: Connection, scope: Scope, numbers: ReportNumbers) ->
         Column("note", "Ghi chú"),
     )
     return Report(
-        "stops", "Báo cáo dừng đỗ", scope.period, of(scope), columns, frame, {"minutes": stood.sum().total_seconds() / 60},
+        "stops", "Báo cáo dừng đỗ", scope.period, of(scope), columns, frame,
+        {"minutes": stood_us.sum() / 60_000_000},
         notes(scope, numbers, f"Dừng đỗ: xe đứng yên từ {numbers.stop_least_s / 60:g} phút.", NO_PLACES),
     )  # fmt: skip
 
