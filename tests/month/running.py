@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import LiteralString, Self
 
 from rich.console import Console
 from rich.status import Status
@@ -137,6 +137,8 @@ async def running_chain(home: Path, folder: Path, workers: int) -> AsyncIterator
     server = Postgres(home / "postgres")
     server.start()
     try:
+        # Nothing is killed here: tests/chaos shows what is kept then.
+        await _administrate(server, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
         url = await make_database(server)
         connection = await connect(url)
         chain = Chain(url, connection, folder, workers)
@@ -147,6 +149,15 @@ async def running_chain(home: Path, folder: Path, workers: int) -> AsyncIterator
             await connection.close()
     finally:
         server.stop()
+
+
+async def _administrate(server: Postgres, *statements: LiteralString) -> None:
+    connection = await connect(server.admin_url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 class Stopwatch:
