@@ -17,6 +17,7 @@ import pypdfium2
 import pytest
 from typer.testing import CliRunner
 
+from detectors.fix import to_us
 from detectors.geo import distance_mm
 from hanhtrinh.cli import app
 from hanhtrinh.documents import WRITERS
@@ -35,7 +36,7 @@ from tests.month.expected import Registry
 from tests.month.ledger import Ledger
 from tests.month.running import make_report
 from tests.outbox_rows import add_alert
-from tests.running_worker import RigMaker, WorkerRig, make_rig
+from tests.running_worker import RigMaker, WorkerRig, journey, make_rig, message
 
 __all__ = ["make_rig"]
 
@@ -221,6 +222,22 @@ async def test_a_drive_is_told_from_its_beginning_with_its_kilometres(month: Wor
         assert row["ended_at"] - row["counted_from"] >= timedelta(seconds=row["actual_s"])
         assert row["start"]
         assert row["end"]
+
+
+async def test_a_drive_in_two_vehicles_begins_where_the_first_of_them_was(make_rig: RigMaker) -> None:
+    rig = await make_rig()
+    begin_us = to_us(OCTOBER.begins_at + timedelta(hours=7))
+    first = journey("29B-00002", begin_us, [40.0] * 900, driver_id="D1")
+    # Its tracker sends all day long; the driver takes it over five minutes after the first one.
+    waiting = [fix._replace(lon=106.5) for fix in journey("29B-00001", begin_us, [0.0] * 930, driver_id="D2")]
+    second_us = waiting[-1].time_us + 10_000_000
+    second = [fix._replace(lon=106.5) for fix in journey("29B-00001", second_us, [40.0] * 800, driver_id="D1")]
+    fixes = sorted([*first, *waiting, *second], key=lambda fix: fix.time_us)
+    await rig.append(message(fix, received_us=fix.time_us) for fix in fixes)
+    await rig.work_off()
+    (drive,) = (await report(rig, "PL16")).frame.to_dict("records")
+    assert (drive["vehicle_id"], drive["start"]) == ("29B-00001", "21.00000, 105.80000")
+    assert drive["end"].endswith(", 106.50000")
 
 
 async def test_days_without_data_are_counted_to_the_day_that_has_begun(month: WorkerRig) -> None:

@@ -37,11 +37,14 @@ _DISTANCES = """
         AND f.driver_id IS NOT DISTINCT FROM d.driver_id
     GROUP BY d.violation_id
 """
+# A drive begins with a fix of the vehicle that was driven then; the driver's other vehicles stood elsewhere.
 _PLACES = """
-    SELECT d.violation_id, f.lat, f.lon
-    FROM unnest(%(ids)s::text[], %(vehicles)s::text[], %(begins)s::timestamptz[]) AS d(violation_id, vehicle_id, at)
-    CROSS JOIN LATERAL (SELECT lat, lon FROM fixes WHERE vehicle_id = d.vehicle_id AND time <= d.at AND flags = 0
-        ORDER BY time DESC LIMIT 1) AS f
+    SELECT DISTINCT ON (d.violation_id) d.violation_id, f.lat, f.lon
+    FROM unnest(%(ids)s::text[], %(vehicles)s::text[], %(begins)s::timestamptz[], %(drivers)s::text[])
+        AS d(violation_id, vehicle_id, at, driver_id)
+    CROSS JOIN LATERAL (SELECT time, driver_id, lat, lon FROM fixes WHERE vehicle_id = d.vehicle_id AND time <= d.at
+        AND flags = 0 ORDER BY time DESC LIMIT 1) AS f
+    ORDER BY d.violation_id, f.time DESC, f.driver_id IS NOT DISTINCT FROM d.driver_id DESC, d.vehicle_id
 """
 
 
@@ -109,7 +112,7 @@ async def _with_distances(connection: Connection, found: pd.DataFrame) -> pd.Dat
     columns: list[list[Any]] = [list(column) for column in zip(*drives, strict=True)] or [[], [], [], [], []]
     parameters = dict(zip(("ids", "vehicles", "begins", "ends", "drivers"), columns, strict=True))
     distances = await frame_of(connection, _DISTANCES, parameters)
-    began = (await frame_of(connection, _PLACES, parameters)).drop_duplicates("violation_id").set_index("violation_id")
+    began = (await frame_of(connection, _PLACES, parameters)).set_index("violation_id")
     found["start_lat"] = found["violation_id"].map(began["lat"])
     found["start_lon"] = found["violation_id"].map(began["lon"])
     found["start"] = places(found, "start")
