@@ -68,6 +68,10 @@ lock: $(DEV_VENV)/.installed ## Write requirements*.txt again from pyproject.tom
 dashboards: $(DEV_VENV)/.installed ## Write dashboards/json again from the Python code
 	$(DEV_VENV)/bin/python -m dashboards
 
+.PHONY: dashboard-images
+dashboard-images: services $(DEV_VENV)/.installed ## Draw the dashboards of a simulated week; ARGS="control-room-en" for one
+	$(DEV_VENV)/bin/python -W ignore -m tests.dashboard_images $(ARGS)
+
 .PHONY: env-example
 env-example: $(DEV_VENV)/.installed ## Write .env.example again from the settings
 	$(DEV_VENV)/bin/python -m hanhtrinh.env_example > .env.example

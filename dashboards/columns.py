@@ -12,18 +12,18 @@ SHARED: Mapping[str, Column] = {
     "province": Column(Words("Tỉnh, thành phố", "Province")),
     "driver": Column(Words("Lái xe", "Driver")),
     "kind": Column(Words("Loại vi phạm", "Kind"), values=KINDS),
-    "grade": Column(Words("Mức xác định", "Grade"), values=GRADES),
-    "status": Column(Words("Trạng thái", "Status"), values=STATUSES),
+    "grade": Column(Words("Mức xác định", "Grade"), values=GRADES, width=120),
+    "status": Column(Words("Trạng thái", "Status"), values=STATUSES, width=110),
     "state": Column(Words("Trạng thái", "State"), values=STATES),
-    "started_at": Column(Words("Bắt đầu", "Began"), unit="dateTimeAsLocal"),
-    "duration_s": Column(Words("Kéo dài", "Lasted"), unit="dtdurations"),
-    "top_speed_kmh": Column(Words("Tốc độ lớn nhất", "Top speed"), unit="velocitykmh", decimals=1),
+    "started_at": Column(Words("Bắt đầu", "Began"), unit="dateTimeAsLocal", width=160),
+    "duration_s": Column(Words("Kéo dài", "Lasted"), unit="dtdurations", width=110),
+    "top_speed_kmh": Column(Words("Tốc độ lớn nhất", "Top speed"), unit="velocitykmh", decimals=1, width=120),
     "speed_kmh": Column(Words("Tốc độ", "Speed"), unit="velocitykmh", decimals=0),
-    "limit_kmh": Column(Words("Tốc độ cho phép", "Limit"), unit="velocitykmh", decimals=0),
-    "report_band": Column(Words("Mức vượt (báo cáo)", "Band (report)"), values=BANDS),
-    "fine_band": Column(Words("Mức vượt (xử phạt)", "Band (fine)"), values=BANDS),
-    "actual_s": Column(Words("Thời gian lái", "Hours"), unit="dthms"),
-    "limit_s": Column(Words("Cho phép", "Allowed"), unit="dthms"),
+    "limit_kmh": Column(Words("Tốc độ cho phép", "Limit"), unit="velocitykmh", decimals=0, width=110),
+    "report_band": Column(Words("Mức vượt (báo cáo)", "Band (report)"), values=BANDS, width=120),
+    "fine_band": Column(Words("Mức vượt (xử phạt)", "Band (fine)"), values=BANDS, width=120),
+    "actual_s": Column(Words("Thời gian lái", "Hours"), unit="dthms", width=110),
+    "limit_s": Column(Words("Cho phép", "Allowed"), unit="dthms", width=100),
     "day_from": HIDDEN,
     "day_to": HIDDEN,
 }
@@ -34,5 +34,5 @@ def shared(board: Board, *names: str) -> dict[str, Column]:
     chosen = {name: SHARED[name] for name in names if name != "vehicle_id"}
     if "vehicle_id" not in names:
         return chosen
-    vehicle = Column(Words("Biển số xe", "Vehicle"), link=board.link_to(VEHICLE_DAY, "vehicle_id", day=True))
+    vehicle = Column(Words("Biển số xe", "Vehicle"), link=board.link_to(VEHICLE_DAY, "vehicle_id", day=True), width=110)
     return {"vehicle_id": vehicle, **chosen, "day_from": HIDDEN, "day_to": HIDDEN}

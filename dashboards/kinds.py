@@ -118,7 +118,7 @@ def bars(category: str, *, stacked: bool = False, lying: bool = False) -> barcha
 
 def rows() -> table.Panel:
     """A table: every column that is not hidden needs a heading."""
-    return table.Panel().show_header(True).cell_height(models.TableCellHeight.SM)
+    return table.Panel().show_header(True).cell_height(models.TableCellHeight.SM).min_width(80)
 
 
 def timeline() -> statetimeline.Panel:

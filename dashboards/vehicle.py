@@ -230,8 +230,9 @@ def _track(board: Board) -> None:
         unit="none",
         width=14,
         height=14,
-        columns=shared(board, "speed_kmh", "state")
+        columns=shared(board, "speed_kmh")
         | {
+            "state": Column(Words("Trạng thái", "State")),
             "time": Column(Words("Lúc", "At"), unit="dateTimeAsLocal"),
             "lat": Column(Words("Vĩ độ", "Latitude")),
             "lon": Column(Words("Kinh độ", "Longitude")),

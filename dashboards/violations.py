@@ -316,7 +316,8 @@ def _table(board: Board) -> None:
         Sql(
             f"""
             SELECT started_at, vehicle_id, kind, grade, status, duration_s, top_speed_kmh, limit_kmh, report_band,
-                fine_band, actual_s, limit_s, driver, operator, province, {day_of("started_at")}
+                fine_band, actual_s, limit_s, coalesce(driver, driver_id) AS driver, operator, province,
+                {day_of("started_at")}
             FROM {_COUNTED} ORDER BY started_at DESC, violation_id LIMIT 500
             """
         ),

@@ -58,7 +58,7 @@ async def drive(rig: WorkerRig, driven: Fleet) -> datetime:
         for each in deliveries
         if each.vehicle_id != silent or each.send_at_us < to_us(_ENDS - _SILENT_FOR)
     ]
-    await rig.imports(f"operator_id,name,tax_code,province\n{QUOTED},{QUOTED},,Hà Nội\n")
+    await rig.imports(f"operator_id,name,tax_code,province\n{QUOTED},{QUOTED},,Ha Noi\n")
     await rig.imports(
         "vehicle_id,operator_id,kind,speed_class,limit_kmh,seats,payload_t\n"
         + "".join(f"{vehicle},{QUOTED},contract,,80,,\n" for vehicle in (SPEEDING_NOW, EXCUSED, LONG_DRIVE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from tests.grafana import Json, Query
 from tests.grafana_reader import Result
@@ -22,8 +22,31 @@ def check_columns_that_are_named(panel: Json, result: Result) -> None:
     }
     linked = set(re.findall(r"__data\.fields\.(\w+)", json.dumps(panel)))
     assert linked <= set(result.columns), f"links need {linked}, there are {list(result.columns)}"
+    for name, words in words_of_columns(panel).items():
+        # A single word is for what is missing; several are all there are.
+        if name in result.columns and len(words) > 1:
+            strange = set(result.of(name)) - words - {None}
+            assert not strange, f"{panel['title']}: no words for {strange} in {name}"
     if panel["type"] in ("table", "geomap", "barchart"):
         assert named_ones <= set(result.columns), f"named: {named_ones}, there are {list(result.columns)}"
+
+
+def words_of_columns(panel: Json) -> dict[str, set[str]]:
+    """The values of the database that have words, by column; that of a map's colours by the panel's own."""
+
+    def values(mappings: Sequence[Json]) -> set[str]:
+        return {value for mapping in mappings for value in mapping["options"]}
+
+    found = {
+        layer["config"]["style"]["color"]["field"]: values(panel["fieldConfig"]["defaults"].get("mappings", []))
+        for layer in panel.get("options", {}).get("layers", [])
+        if layer["config"]["style"]["color"].get("field")
+    }
+    for override in panel["fieldConfig"]["overrides"]:
+        for each in override["properties"]:
+            if each["id"] == "mappings":
+                found[override["matcher"]["options"]] = values(each["value"])
+    return found
 
 
 def one_number(_query: Query, result: Result) -> None:

@@ -143,7 +143,7 @@ def test_the_control_room_tells_what_happens_now(at_work: Reader) -> None:
     }
     assert min(silent.of("silent_s")) > 2_400
     alerts = shown(at_work, "control-room", "List of alerts of the last hour")
-    assert number(at_work, "control-room", "Alerts of the last hour") == len(alerts.rows) > 10
+    assert number(at_work, "control-room", "Alerts of the last hour") == len(alerts.rows) > 0
 
 
 def test_a_quote_in_a_name_is_just_a_letter(at_work: Reader) -> None:
