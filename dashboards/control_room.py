@@ -189,10 +189,10 @@ def _near_limits(board: Board) -> None:
         columns=shared(board, "driver", "vehicle_id", "operator")
         | {
             "left_s": Column(
-                Words("Còn lại", "Left"), unit="dtdurations", steps=((None, "red"), (900, "orange"), (1800, "yellow"))
+                Words("Còn lại", "Left"), unit="dthms", steps=((None, "red"), (900, "orange"), (1800, "yellow"))
             ),
             "nearest_kind": Column(Words("Giới hạn", "Limit"), values=LIMITS),
-            "nearest_limit_s": Column(Words("Cho phép", "Allowed"), unit="dtdurations"),
+            "nearest_limit_s": Column(Words("Cho phép", "Allowed"), unit="dthms"),
         },
     )
 
