@@ -22,10 +22,11 @@ _SHARES = tuple(
 
 _STOPS = f"SELECT vehicle_id, count(*) AS stops FROM ({STOPS}) AS s GROUP BY vehicle_id"
 
+# Not vehicle by vehicle: of a whole fleet a month is read faster from end to end than fix by fix through its key.
 _DRIVEN = """
-    SELECT f.driver_id, sum(f.leg_mm)::int8 AS distance_mm FROM unnest(%(vehicles)s::text[]) AS v(vehicle_id)
-    JOIN fixes f ON f.vehicle_id = v.vehicle_id AND f.time >= %(begins_at)s AND f.time < %(ends_at)s
-    WHERE f.driver_id IS NOT NULL GROUP BY f.driver_id
+    SELECT driver_id, sum(leg_mm)::int8 AS distance_mm FROM fixes
+    WHERE time >= %(begins_at)s AND time < %(ends_at)s AND driver_id IS NOT NULL AND vehicle_id = ANY(%(vehicles)s)
+    GROUP BY driver_id
 """
 
 

@@ -18,11 +18,15 @@ _FIXES = """
     WHERE vehicle_id = %(vehicle_id)s AND time >= %(begins_at)s AND time < %(ends_at)s AND flags = 0 ORDER BY time
 """
 
-# The place is that of the newest trusted fix when the vehicle came to stand.
+# The place is that of the newest trusted fix when the vehicle came to stand: as a rule the one with which the stop
+# begins, found by its key; each on its own only where that one is not stored any more.
 _STOPS = f"""
-    SELECT s.*, f.lat AS start_lat, f.lon AS start_lon FROM ({STOPS}) AS s
-    CROSS JOIN LATERAL (SELECT lat, lon FROM fixes WHERE vehicle_id = s.vehicle_id AND time <= s.time AND flags = 0
-        ORDER BY time DESC LIMIT 1) AS f
+    SELECT s.*, coalesce(f.lat, e.lat) AS start_lat, coalesce(f.lon, e.lon) AS start_lon FROM ({STOPS}) AS s
+    LEFT JOIN fixes f ON f.vehicle_id = s.vehicle_id AND f.time = s.time AND f.flags = 0
+        AND f.time >= %(begins_at)s AND f.time < %(ends_at)s
+    LEFT JOIN LATERAL (SELECT lat, lon FROM fixes WHERE f.time IS NULL AND vehicle_id = s.vehicle_id
+        AND time <= s.time AND flags = 0 ORDER BY time DESC LIMIT 1) AS e ON true
+    WHERE coalesce(f.lat, e.lat) IS NOT NULL
     ORDER BY s.vehicle_id, s.time
 """
 
