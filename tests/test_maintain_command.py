@@ -22,6 +22,7 @@ from hanhtrinh.metrics import MaintenanceMetrics
 from storage.connect import Connection, connect
 from storage.retention import KeepFor
 from storage.stale_hours import HOUR_US
+from storage.upkeep import Upkeep
 from tests.running_worker import WorkerRig, journey, make_rig, message, rig
 from tests.services.process import free_port
 
@@ -123,3 +124,18 @@ async def test_a_database_that_is_away_is_waited_for(stored: WorkerRig) -> None:
         await asyncio.wait_for(task, 30)
     assert troubles == [None, "database: the server is away"]
     assert maintainer.trouble is None
+
+
+async def test_what_waits_to_be_judged_again_and_the_size_are_told(stored: WorkerRig) -> None:
+    upkeep = Upkeep(stored.connection, KeepFor(400, 1_100, 400, 7))
+    state = await upkeep.state()
+    assert state.database_bytes == await stored.one("SELECT pg_database_size(current_database())")
+    assert state[1:] == (0, 0.0)
+    await stored.connection.execute(
+        "INSERT INTO rejudge_marks (vehicle_id, log_id, partition, from_time, to_time, late_fixes, marked_at)"
+        " VALUES ('v1', 'log', 0, now(), now(), 1, now() - interval '90 seconds'),"
+        " ('v2', 'log', 0, now(), now(), 1, now())"
+    )
+    state = await upkeep.state()
+    assert state.marks == 2
+    assert 90 <= state.oldest_mark_s < 150
