@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dashboards.columns import shared
 from dashboards.frame import TIME_ZONE, Board, Column, day_of
+from dashboards.hours import EACH_LIMIT
 from dashboards.kinds import Steps, dial, lines, number, rows, timeline
 from dashboards.queries import Sql
 from dashboards.rules import BREAK_LEAST_S, REST_S
@@ -79,10 +80,7 @@ def _limits(board: Board) -> None:
         Sql(
             f"""
             SELECT kind, driven_s, clock.limit_s, greatest(0, clock.limit_s - driven_s) AS left_s, at
-            FROM panels.drivers_now CROSS JOIN LATERAL (VALUES
-                (1, 'continuous_driving', continuous_s, continuous_limit_s), (2, 'daily_driving', day_s, day_limit_s),
-                (3, 'weekly_driving', week_s, week_limit_s), (4, 'fortnight_driving', fortnight_s, fortnight_limit_s)
-            ) AS clock (place, kind, driven_s, limit_s)
+            FROM {EACH_LIMIT}
             WHERE {_IT} AND clock.limit_s IS NOT NULL ORDER BY place
             """
         ),
