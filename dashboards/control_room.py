@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dashboards.columns import shared
 from dashboards.frame import Board, Column, day_of
+from dashboards.hours import EACH_LIMIT
 from dashboards.kinds import ALARM, PLAIN, markers, number, rows
 from dashboards.queries import Sql
 from dashboards.variables import OPERATOR, PROVINCE, THEIRS
@@ -168,19 +169,21 @@ def _near_limits(board: Board) -> None:
         rows(),
         Sql(
             f"""
-            SELECT coalesce(driver, driver_id) AS driver, left_s, nearest_kind, nearest_limit_s, vehicle_id, operator,
-                {day_of("heard_at")}
-            FROM panels.drivers_now
-            WHERE state = 'driving' AND left_s <= {_NEAR_S} AND heard_at > now() - INTERVAL '1 hour' AND {THEIRS}
-            ORDER BY left_s, line_id LIMIT 100
+            SELECT coalesce(driver, driver_id) AS driver, clock.limit_s - driven_s AS left_s, kind, clock.limit_s, at,
+                vehicle_id, operator, {day_of("heard_at")}
+            FROM {EACH_LIMIT}
+            WHERE state = 'driving' AND clock.limit_s - driven_s BETWEEN 0 AND {_NEAR_S}
+                AND heard_at > now() - INTERVAL '1 hour' AND {THEIRS}
+            ORDER BY left_s, line_id, place LIMIT 100
             """
         ),
         title=Words("Lái xe sắp hết giờ lái", "Drivers near a limit"),
         about=Words(
-            "Lái xe đang chạy còn không quá một giờ trước một giới hạn: lái liên tục, trong ngày hoặc trong tuần. 0: đã"
-            " đến giới hạn. Xe không có tên lái xe thì tính theo xe.",
-            "Drivers on the road with an hour or less before a limit: continuous, of the day or of the week. 0: it is"
-            " reached. A vehicle that names no driver counts for itself.",
+            "Lái xe đang chạy còn không quá một giờ trước một giới hạn: lái liên tục, trong ngày hoặc trong tuần, mỗi"
+            " giới hạn một dòng. Đã vượt thì không còn ở đây mà là vi phạm. Xe không có tên lái xe thì tính theo xe.",
+            "Drivers on the road with an hour or less before a limit: continuous, of the day or of the week, a line"
+            " for each. One that is passed is no longer here: it is a violation. A vehicle that names no driver counts"
+            " for itself.",
         ),
         empty=Words("Không có lái xe nào sắp hết giờ", "No driver is near a limit"),
         unit="none",
@@ -191,8 +194,9 @@ def _near_limits(board: Board) -> None:
             "left_s": Column(
                 Words("Còn lại", "Left"), unit="dthms", steps=((None, "red"), (900, "orange"), (1800, "yellow"))
             ),
-            "nearest_kind": Column(Words("Giới hạn", "Limit"), values=LIMITS),
-            "nearest_limit_s": Column(Words("Cho phép", "Allowed"), unit="dthms"),
+            "kind": Column(Words("Giới hạn", "Limit"), values=LIMITS),
+            "limit_s": Column(Words("Cho phép", "Allowed"), unit="dthms"),
+            "at": Column(Words("Tính đến", "As of"), unit="dateTimeFromNow"),
         },
     )
 

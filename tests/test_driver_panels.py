@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -135,6 +135,26 @@ async def test_violations_lead_to_the_vehicle_s_day(driven: WorkerRig) -> None:
     begin = datetime.fromtimestamp(int(told[0]["day_from"]) / 1000, MONDAY.tzinfo)
     assert begin <= rows[0][0] < begin + timedelta(days=1)
     assert (begin.hour, begin.minute) == (0, 0)
+
+
+async def test_a_week_that_is_used_up_does_not_hide_the_rest_that_is_due(rig: WorkerRig) -> None:
+    """In the control room, which tells of now."""
+    story = day(drive(hours=3, minutes=20))
+    now = datetime.now(UTC).replace(microsecond=0)
+    sent = fixes_of(story, now - timedelta(hours=3, minutes=20))
+    await rig.append(message(fix, received_us=fix.time_us) for fix in sent)
+    await rig.work_off()
+    await HoursBoard(DriverPacks(rig.pack.hours)).publish(rig.connection)
+    [near] = await shown(rig, "control-room", "Drivers near a limit", now - timedelta(hours=1), now)
+    assert (near["driver"], near["kind"], near["left_s"], near["at"]) == (DRIVER, "continuous_driving", 2_400.0, now)
+    await rig.rows("UPDATE driver_now SET week_s = week_limit_s + 60 RETURNING 1")
+    [still] = await shown(rig, "control-room", "Drivers near a limit", now - timedelta(hours=1), now)
+    assert still == near
+    await rig.rows("UPDATE driver_now SET week_s = week_limit_s - 60 RETURNING 1")
+    both = await shown(rig, "control-room", "Drivers near a limit", now - timedelta(hours=1), now)
+    assert [(row["kind"], row["left_s"]) for row in both] == [("weekly_driving", 60.0), ("continuous_driving", 2_400.0)]
+    await rig.rows("UPDATE driver_now SET continuous_s = 14401, week_s = 0 RETURNING 1")
+    assert await shown(rig, "control-room", "Drivers near a limit", now - timedelta(hours=1), now) == []
 
 
 async def test_a_driver_nobody_knows_shows_nothing(driven: WorkerRig) -> None:
