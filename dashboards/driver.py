@@ -10,7 +10,7 @@ from dashboards.queries import Sql
 from dashboards.rules import BREAK_LEAST_S, REST_S
 from dashboards.spans import FROM, MIDNIGHT, TO
 from dashboards.variables import DRIVER, OPERATOR, PROVINCE
-from dashboards.words import KINDS, STATES, Language, Words
+from dashboards.words import LIMITS, STATES, Language, Words
 
 _IT = DRIVER.chosen("driver_id")
 _NEAR: Steps = ((None, "green"), (80, "yellow"), (100, "red"))
@@ -96,7 +96,7 @@ def _limits(board: Board) -> None:
         width=12,
         height=7,
         columns={
-            "kind": Column(Words("Giới hạn", "Limit of"), values=_LIMITS),
+            "kind": Column(Words("Giới hạn", "Limit of"), values=LIMITS),
             "driven_s": Column(Words("Đã lái", "Driven"), unit="dthms"),
             "limit_s": Column(Words("Cho phép", "Allowed"), unit="dthms"),
             "left_s": Column(
@@ -105,9 +105,6 @@ def _limits(board: Board) -> None:
             "at": Column(Words("Lúc", "At"), unit="dateTimeAsLocal"),
         },
     )
-
-
-_LIMITS = {kind: KINDS[kind] for kind in ("continuous_driving", "daily_driving", "weekly_driving", "fortnight_driving")}
 
 
 def _numbers(board: Board) -> None:
