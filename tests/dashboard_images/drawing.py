@@ -142,10 +142,10 @@ def _table(frame: Axes, panel: Json, result: Result, box_in: tuple[float, float]
     looks = [(at, look) for at, look in looks if not look.hidden]
     lines = result.rows[: max(1, int((box_in[1] - 0.75) / 0.27))]
     texts = [[look.text(row[at]) for at, look in looks] for row in lines]
-    widths = [
-        max([len(look.title), *(len(line[number]) for line in texts)]) + 2 for number, (_, look) in enumerate(looks)
-    ]
-    letters = (box_in[0] - 0.2) / _LETTER_IN
+    widths = [max([5, *(len(line[number]) for line in texts)]) + 2 for number in range(len(looks))]
+    letters = int((box_in[0] - 0.2) / _LETTER_IN)
+    for number, (_, look) in enumerate(looks):
+        widths[number] += max(0, min(len(look.title) + 2 - widths[number], letters - sum(widths)))
     while sum(widths) > letters:
         widths[widths.index(max(widths))] -= 1
     left = 0.12
