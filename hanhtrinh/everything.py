@@ -134,7 +134,8 @@ class Everything:
 
     async def _is_busy(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> bool:
         left = (
-            "SELECT EXISTS (SELECT FROM rejudge_marks) OR EXISTS (SELECT FROM alerts WHERE fanned_out_at IS NULL)"
+            "SELECT EXISTS (SELECT FROM rejudge_marks) OR EXISTS (SELECT FROM line_notices)"
+            " OR EXISTS (SELECT FROM alerts WHERE fanned_out_at IS NULL)"
             " OR EXISTS (SELECT FROM deliveries WHERE status = 'waiting' AND tries = 0)"
         )
         if self.settings.log == "embedded":

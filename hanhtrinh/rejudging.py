@@ -134,7 +134,8 @@ class Rejudging:
             fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
             violations = ViolationStore(connection, self._changes.append)
             moving_kmh = self._pack.pack.activity.moving_kmh
-            hours = HoursKeeper(roster, self._packs, activity, fixes, violations, WarningStore(connection), moving_kmh)
+            warnings = WarningStore(connection)
+            hours = HoursKeeper(roster, self._packs, activity, fixes, violations, warnings, moving_kmh, log_id)
             self._judges[log_id] = positions, LateJudge(
                 connection, positions, self._pack, self._detectors, roster, hours, fixes, activity,
                 VehicleStore(connection), violations, self._marks,

@@ -23,6 +23,13 @@ class ActivityChange(NamedTuple):
     activity: Activity
 
 
+class LineOwner(NamedTuple):
+    """The partition whose worker alone adds to a driver's line."""
+
+    log_id: str
+    partition: int
+
+
 class LineState(NamedTuple):
     """How far a line is judged. Times in microseconds UTC."""
 
@@ -32,11 +39,25 @@ class LineState(NamedTuple):
     due_us: int
     two_vehicles_us: int | None = None
     """When the driver was last driving two vehicles at once."""
+    owner: LineOwner | None = None
+
+
+class LineNotice(NamedTuple):
+    """A line that another worker took from its owner, and up to when (microseconds) it was judged then."""
+
+    line: Line
+    partition: int
+    from_us: int
 
 
 def line_id(line: Line) -> str:
     """The key of a line in storage."""
     return f"driver:{line.driver_id}" if line.driver_id is not None else f"vehicle:{line.vehicle_id}"
+
+
+def _line(name: str) -> Line:
+    kind, _, subject = name.partition(":")
+    return Line(subject, None) if kind == "driver" else Line(None, subject)
 
 
 def _change(row: tuple[Any, ...]) -> ActivityChange:
@@ -137,14 +158,16 @@ class ActivityStore:
     async def lock_lines(self, lines: Sequence[Line], begin_us: int, end_us: int) -> dict[Line, LineState | None]:
         """Lock the rows of these lines for the caller's transaction, in one order for everybody.
 
-        Returns the states of those that were judged beyond `begin_us` or are due by `end_us`, and of vehicles' own
-        lines; None for lines that have no row. Of a country's drivers hardly one is due in a batch.
+        Returns the states of those that were judged beyond `begin_us` or are due by `end_us`, of those that have an
+        owner, and of vehicles' own lines; None for lines that have no row.
         """
         by_id = {line_id(line): line for line in lines}
         cursor = await self._connection.execute(_LOCK_LINES, (list(by_id), begin_us, end_us))
         rows = await cursor.fetchall()
         states: dict[Line, LineState | None] = {
-            by_id[name]: LineState(*state) for _, name, *state in rows if name is not None
+            by_id[name]: LineState(since, judged, due, None, None if log_id is None else LineOwner(log_id, partition))
+            for _, name, since, judged, due, log_id, partition in rows
+            if name is not None
         }
         if rows[0][0] < len(by_id):
             cursor = await self._connection.execute(
@@ -157,17 +180,45 @@ class ActivityStore:
     async def open_lines(self, states: Mapping[Line, LineState]) -> None:
         """Make rows for lines never seen, so that whoever else sees them waits for this transaction."""
         await self._connection.execute(
-            "INSERT INTO driver_hours (line_id, since, judged_to, due_at)"
-            f" SELECT n.line_id, {_TIME.format('n.since')}, {_TIME.format('n.judged_to')}, {_TIME.format('n.due')}"
-            " FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::int8[]) AS n(line_id, since, judged_to, due)"
-            " ORDER BY n.line_id ON CONFLICT DO NOTHING",
+            "INSERT INTO driver_hours (line_id, since, judged_to, due_at, log_id, partition)"
+            f" SELECT n.line_id, {_TIME.format('n.since')}, {_TIME.format('n.judged_to')}, {_TIME.format('n.due')},"
+            " n.log_id, n.partition FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::int8[], %b::text[], %b::int[])"
+            " AS n(line_id, since, judged_to, due, log_id, partition) ORDER BY n.line_id ON CONFLICT DO NOTHING",
             (
                 [line_id(line) for line in states],
                 [state.since_us for state in states.values()],
                 [state.judged_to_us for state in states.values()],
                 [state.due_us for state in states.values()],
+                *_owners(states),
             ),
         )
+
+    async def take_lines(self, lines: Sequence[Line]) -> None:
+        """Take these lines, locked by the caller's transaction, from their owners, and leave those a notice."""
+        await self._connection.execute(
+            "WITH taken AS MATERIALIZED (SELECT line_id, log_id, partition, judged_to FROM driver_hours"
+            "  WHERE line_id = ANY(%s) AND log_id IS NOT NULL),"
+            " notices AS (INSERT INTO line_notices (line_id, log_id, partition, from_time) SELECT * FROM taken)"
+            " UPDATE driver_hours h SET log_id = NULL, partition = NULL FROM taken t WHERE h.line_id = t.line_id",
+            ([line_id(line) for line in lines],),
+        )
+
+    async def noticed(self, log_id: str, partitions: Sequence[int]) -> list[int]:
+        """Those of these partitions for which there are notices."""
+        cursor = await self._connection.execute(
+            "SELECT DISTINCT partition FROM line_notices WHERE log_id = %s AND partition = ANY(%s)",
+            (log_id, list(partitions)),
+        )
+        return [row[0] for row in await cursor.fetchall()]
+
+    async def take_notices(self, log_id: str, partitions: Sequence[int]) -> list[LineNotice]:
+        """The notices for these partitions; they are gone when the caller's transaction commits."""
+        cursor = await self._connection.execute(
+            "DELETE FROM line_notices WHERE log_id = %s AND partition = ANY(%s)"
+            f" RETURNING line_id, partition, {_TIME_US.format('from_time')}",
+            (log_id, list(partitions)),
+        )
+        return [LineNotice(_line(name), *rest) for name, *rest in await cursor.fetchall()]
 
     async def save_lines(self, states: dict[Line, LineState]) -> None:
         """Write how far these lines are judged now."""
@@ -176,9 +227,10 @@ class ActivityStore:
         await self._connection.execute(
             f"UPDATE driver_hours h SET since = {_TIME.format('n.since')}, judged_to = {_TIME.format('n.judged_to')},"
             f" due_at = {_TIME.format('n.due')}, judgements = h.judgements + 1, two_vehicles_at ="
-            f" greatest(h.two_vehicles_at, {_TIME.format('n.two_vehicles')})"
-            " FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::int8[], %b::int8[])"
-            " AS n(line_id, since, judged_to, due, two_vehicles)"
+            f" greatest(h.two_vehicles_at, {_TIME.format('n.two_vehicles')}),"
+            " log_id = n.log_id, partition = n.partition"
+            " FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::text[], %b::int[])"
+            " AS n(line_id, since, judged_to, due, two_vehicles, log_id, partition)"
             " WHERE h.line_id = n.line_id",
             (
                 [line_id(line) for line in states],
@@ -186,19 +238,26 @@ class ActivityStore:
                 [state.judged_to_us for state in states.values()],
                 [state.due_us for state in states.values()],
                 [state.two_vehicles_us for state in states.values()],
+                *_owners(states),
             ),
         )
 
 
+def _owners(states: Mapping[Line, LineState]) -> tuple[list[str | None], list[int | None]]:
+    owners = [state.owner for state in states.values()]
+    return [each and each.log_id for each in owners], [None if each is None else each.partition for each in owners]
+
+
 _LOCK_LINES = f"""
 WITH locked AS MATERIALIZED (
-    SELECT line_id, since, judged_to, due_at FROM driver_hours WHERE line_id = ANY(%s)
+    SELECT line_id, since, judged_to, due_at, log_id, partition FROM driver_hours WHERE line_id = ANY(%s)
     ORDER BY line_id FOR NO KEY UPDATE
 )
 SELECT c.locked, l.line_id,
-    {_TIME_US.format("l.since")}, {_TIME_US.format("l.judged_to")}, {_TIME_US.format("l.due_at")}
+    {_TIME_US.format("l.since")}, {_TIME_US.format("l.judged_to")}, {_TIME_US.format("l.due_at")}, l.log_id, l.partition
 FROM (SELECT count(*) AS locked FROM locked) c LEFT JOIN locked l
     ON l.judged_to > {_TIME.format("%s")} OR l.due_at <= {_TIME.format("%s")} OR l.line_id LIKE 'vehicle:%%'
+    OR l.log_id IS NOT NULL
 """
 _SINCE = _TIME.format("w.since_us")
 # The change that holds at the time itself is looked up vehicle by vehicle: a driver has few, and a long history.

@@ -160,7 +160,7 @@ class Chain:
             row = await self._one(
                 "SELECT (SELECT coalesce(sum(messages), 0) FROM log_positions),"
                 " (SELECT coalesce(sum(next_offset), 0) FROM log_positions),"
-                f" NOT EXISTS (SELECT FROM rejudge_marks) AND ({also})"
+                f" NOT EXISTS (SELECT FROM rejudge_marks) AND NOT EXISTS (SELECT FROM line_notices) AND ({also})"
                 " AND NOT EXISTS (SELECT FROM log_positions WHERE next_offset > 0 AND silences_judged_to"
                 " IS DISTINCT FROM (SELECT max(newest_event_at) FROM log_positions))"
             )

@@ -106,7 +106,8 @@ class WorkerRig:
 
     async def _is_worked_off(self) -> bool:
         rows = await self.rows(
-            "SELECT NOT EXISTS (SELECT FROM rejudge_marks) AND NOT EXISTS (SELECT FROM log_positions WHERE"
+            "SELECT NOT EXISTS (SELECT FROM rejudge_marks) AND NOT EXISTS (SELECT FROM line_notices)"
+            " AND NOT EXISTS (SELECT FROM log_positions WHERE"
             " next_offset > 0 AND silences_judged_to IS DISTINCT FROM (SELECT max(newest_event_at) FROM log_positions))"
             " AND NOT EXISTS (SELECT FROM embedded_log_partitions l"
             " LEFT JOIN log_positions p USING (partition) WHERE p.next_offset IS DISTINCT FROM l.next_offset)"

@@ -149,6 +149,7 @@ _INVARIANTS = (
         "SELECT * FROM log_positions WHERE messages > ignored + fixes + doubled + letters",
     ),
     ("vehicles still to be judged again", "SELECT vehicle_id FROM rejudge_marks"),
+    ("lines still to be judged again", "SELECT line_id FROM line_notices"),
     (
         "standing violations without an alert of their stage",
         "SELECT v.violation_id, s.stage FROM violations v CROSS JOIN (VALUES ('opened'), ('closed')) s(stage)"

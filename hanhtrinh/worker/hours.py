@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from detectors.hours import HoursRules, Interval, LimitWarning, Line, judge_hour
 from detectors.journeys import Legs
 from detectors.violation import Violation
 from hanhtrinh.driver_packs import DriverPacks
+from hanhtrinh.worker.lines import TouchedLine
 from hanhtrinh.worker.roster import Roster
-from storage.activity import ActivityStore, LineState
+from storage.activity import ActivityStore, LineOwner, LineState
 from storage.fixes import FixStore
 from storage.hours_warnings import WarningStore
 from storage.violations import StageCount, ViolationStore
@@ -30,34 +31,26 @@ _MINUTE_US = 60_000_000
 _LOOK_BACK_US = tuple(hours * 3_600_000_000 for hours in (12, 48, 336))
 
 
-class TouchedLine(NamedTuple):
-    """A line that a batch added to: from and to where (microseconds)."""
-
-    line: Line
-    begin_us: int
-    end_us: int
-
-
 def touched_lines(legs: Legs, roster: Roster) -> list[TouchedLine]:
-    """The lines that these legs belong to. Lines of unnamed drivers only when they may be due: nobody else adds
-    to them, so the roster knows; a named driver's line may also grow in another worker."""
+    """The lines that these legs belong to, without those of which the roster knows that they cannot be due."""
     if not len(legs.vehicle):
         return []
-    unnamed = legs.driver == UNKNOWN
-    due = roster.line_due_us[legs.vehicle] <= legs.end_us  # NEVER is before everything
-    due |= roster.line_judged_us[legs.vehicle] > legs.begin_us
-    chosen = np.flatnonzero(~unnamed | due)
+    roster.lines.reserve(len(roster.vehicles), len(roster.drivers))
+    partitions = roster.partition[legs.vehicle]
+    chosen = np.flatnonzero(roster.lines.perhaps_due(legs, partitions))
     if not len(chosen):
         return []
-    keys = np.where(unnamed, -2 - legs.vehicle.astype(np.int64), legs.driver)[chosen]
+    keys = np.where(legs.driver == UNKNOWN, -2 - legs.vehicle.astype(np.int64), legs.driver)[chosen]
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
     begins = np.minimum.reduceat(legs.begin_us[chosen][order], starts).tolist()
     ends = np.maximum.reduceat(legs.end_us[chosen][order], starts).tolist()
+    lowest = np.minimum.reduceat(partitions[chosen][order], starts).tolist()
+    highest = np.maximum.reduceat(partitions[chosen][order], starts).tolist()
     return [
-        TouchedLine(_line(key, roster), begin_us, end_us)
-        for key, begin_us, end_us in zip(keys[starts].tolist(), begins, ends, strict=True)
+        TouchedLine(_line(key, roster), begin_us, end_us, low if low == high else None)
+        for key, begin_us, end_us, low, high in zip(keys[starts].tolist(), begins, ends, lowest, highest, strict=True)
     ]
 
 
@@ -83,7 +76,10 @@ class HoursKeeper:
         violations: ViolationStore,
         warnings: WarningStore,
         moving_kmh: float,
+        log_id: str,
     ) -> None:
+        """`log_id` names the log whose partitions the touched lines name."""
+        self._log_id = log_id
         self._roster = roster
         self._moving_kmh = moving_kmh
         self._packs = packs
@@ -92,11 +88,15 @@ class HoursKeeper:
         self._violations = violations
         self._warnings = warnings
 
-    async def follow(self, touched: Sequence[TouchedLine], received_us: ReceivedUs, why: str) -> list[StageCount]:
+    async def follow(
+        self, touched: Sequence[TouchedLine], received_us: ReceivedUs, why: str, *, claim: bool = True
+    ) -> list[StageCount]:
         """Judge what is due among the touched lines, inside the caller's transaction.
 
         The rows of the lines are locked first, in one order, so that of two workers that add to one driver's line the
-        second sees what the first wrote (law 1).
+        second sees what the first wrote (law 1). The worker that owns a line does not come here before it may be due;
+        when another one does, it takes the line from its owner and leaves it a notice: whatever the owner has added
+        beside it is judged again then (`LineWatch`). With `claim` a judged line that has no owner gets one.
         """
         if not touched:
             return []
@@ -105,16 +105,29 @@ class HoursKeeper:
         if new:
             await self._open(new)
             states |= await self._lock(new)
-        due, known = [], {line: state for line, state in states.items() if state is not None}
+        known = {line: state for line, state in states.items() if state is not None}
+        taken = {each.line for each in touched if each.line in known and self._is_foreign(each, known[each.line])}
+        if taken:
+            await self._activity.take_lines(list(taken))
+            known |= {line: known[line]._replace(owner=None) for line in taken}
+        due = []
         for each in touched:
             state = known.get(each.line)
-            if state is None:
-                continue
-            if each.end_us >= state.due_us or each.begin_us < state.judged_to_us:
+            if state is not None and (each.end_us >= state.due_us or each.begin_us < state.judged_to_us):
                 due.append(each)
             else:
-                self._remember(each.line, state)
-        return await self._judge(due, known, received_us, why)
+                self._remember(each, state)
+        claimed = {each.line: self._owner_of(each) for each in due if claim and each.line not in taken}
+        return await self._judge(due, known, claimed, received_us, why)
+
+    def _owner_of(self, touched: TouchedLine) -> LineOwner | None:
+        """Who may own the line from now on. That of a vehicle needs no owner."""
+        if touched.line.driver_id is None or touched.partition is None:
+            return None
+        return LineOwner(self._log_id, touched.partition)
+
+    def _is_foreign(self, touched: TouchedLine, state: LineState) -> bool:
+        return state.owner is not None and state.owner != self._owner_of(touched)
 
     async def _lock(self, touched: Sequence[TouchedLine]) -> dict[Line, LineState | None]:
         """The states of those that may be due, None for those never seen."""
@@ -132,12 +145,13 @@ class HoursKeeper:
             key = rules[each.line].pack, minute_us
             if key not in begun:
                 begun[key] = _unjudged(rules[each.line], minute_us)
-            opened[each.line] = begun[key]
+            opened[each.line] = begun[key]._replace(owner=self._owner_of(each))
         await self._activity.open_lines(opened)
 
     async def _judge(
-        self, due: Sequence[TouchedLine], states: dict[Line, LineState], received_us: ReceivedUs, why: str
-    ) -> list[StageCount]:
+        self, due: Sequence[TouchedLine], states: dict[Line, LineState], claimed: Mapping[Line, LineOwner | None],
+        received_us: ReceivedUs, why: str,
+    ) -> list[StageCount]:  # fmt: skip
         if not due:
             return []
         rules = await self._rules_of([each.line for each in due])
@@ -165,10 +179,13 @@ class HoursKeeper:
             stages += await self._warnings.add(
                 [self._owned(warning) for warning in judgement.warnings if warning.at_us >= new_us], received_us
             )
+            # A driver in two vehicles at once is a placeholder for many: their partitions would take it in turns.
+            owner = None if judgement.two_vehicles_us is not None else claimed.get(line)
             saved[line] = LineState(
-                judgement.since_us, judgement.judged_to_us, judgement.due_us, judgement.two_vehicles_us
-            )
-            self._remember(line, saved[line])
+                judgement.since_us, judgement.judged_to_us, judgement.due_us, judgement.two_vehicles_us,
+                states[line].owner or owner,
+            )  # fmt: skip
+            self._remember(each, saved[line])
         await self._activity.save_lines(saved)
         return stages
 
@@ -208,11 +225,16 @@ class HoursKeeper:
             for number, each in enumerate(violations)
         ]
 
-    def _remember(self, line: Line, state: LineState) -> None:
-        """A line that only its vehicle adds to need not be looked up again before its deadline."""
-        if line.driver_id is None:
-            assert line.vehicle_id is not None
-            code = self._roster.vehicles.code(line.vehicle_id)
-            if code < len(self._roster.line_due_us):
-                self._roster.line_due_us[code] = state.due_us
-                self._roster.line_judged_us[code] = state.judged_to_us
+    def _remember(self, touched: TouchedLine, state: LineState | None) -> None:
+        """A line that nobody else adds to need not be looked up again before its deadline."""
+        (driver_id, vehicle_id), lines = touched.line, self._roster.lines
+        if driver_id is None:
+            assert vehicle_id is not None
+            if state is not None:
+                lines.of_vehicle(self._roster.vehicles.code(vehicle_id), state.due_us, state.judged_to_us)
+            return
+        code = self._roster.drivers.code(driver_id)
+        if state is None or state.owner is None or state.owner != self._owner_of(touched):
+            lines.is_shared(code)
+        else:
+            lines.of_driver(code, state.due_us, state.judged_to_us, state.owner.partition)

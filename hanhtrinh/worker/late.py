@@ -27,7 +27,8 @@ from detectors.silence import Silences
 from detectors.violation import Violation
 from hanhtrinh.detectors import context_of
 from hanhtrinh.rule_packs import LoadedPack
-from hanhtrinh.worker.hours import FOREVER_US, HoursKeeper, TouchedLine
+from hanhtrinh.worker.hours import FOREVER_US, HoursKeeper
+from hanhtrinh.worker.lines import TouchedLine
 from hanhtrinh.worker.roster import Roster
 from storage.activity import ActivityChange, ActivityStore
 from storage.connect import Connection
@@ -142,7 +143,7 @@ class LateJudge:
         await mark_stale(self._connection, [(vehicle_id, hour_us) for hour_us in sorted(hours_us)])
         await self._positions.silences_judged(self._connection, [partition], None)
         stages = await self._violations_again(vehicle_id, begin_us, judged, now_us, mark.why)
-        lines = await self._activity_again(vehicle_id, begin_us, judged)
+        lines = await self._activity_again(vehicle_id, partition, begin_us, judged)
         stages += await self._hours.follow(lines, lambda _: now_us, mark.why)
         await self._move_anchor(vehicle_id, partition, begin_us, judged)
         left_from_us = None if judged.end_us is None or judged.end_us >= mark.to_us else judged.end_us + 1
@@ -220,7 +221,9 @@ class LateJudge:
         again = [replace(each, operator_id=operator_id) for each in found]
         return await self._violations.reconcile(standing, again, lambda _: now_us, why)
 
-    async def _activity_again(self, vehicle_id: str, begin_us: int | None, judged: _Judged) -> list[TouchedLine]:
+    async def _activity_again(
+        self, vehicle_id: str, partition: int, begin_us: int | None, judged: _Judged
+    ) -> list[TouchedLine]:
         """Put the changes of the stretch in place; returns the lines whose timeline this touched."""
         if not judged.stored:
             return []
@@ -238,7 +241,7 @@ class LateJudge:
             drivers.add(before.driver_id)
         # Without an end they are due whatever their deadline: what began in the stretch may last until now.
         return [
-            TouchedLine(Line(driver, None if driver else vehicle_id), since_us - 1, FOREVER_US)
+            TouchedLine(Line(driver, None if driver else vehicle_id), since_us - 1, FOREVER_US, partition)
             for driver in sorted(drivers, key=lambda name: name or "")
         ]
 

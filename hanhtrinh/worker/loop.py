@@ -173,6 +173,7 @@ class Worker:
                 await self._process(session, intake)
             await self._look_for_marks(session)
             await self._rejudge_due(session)
+            self._metrics.violations(_counted(await session.lines.look(self._next)))
             opened = await session.silences.look(self._next, session.pending.late, idle=intake is None)
             self._metrics.violations(_counted(opened))
             await session.board.look()

@@ -11,6 +11,7 @@ from detectors.checks import ALONE, NEVER, Check, Flags
 from detectors.columns import UNKNOWN, Bool, Code, Columns, Names, columns_of, grown, room_for
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from hanhtrinh.worker.lines import KnownLines
 from storage.activity import ActivityStore
 from storage.fixes import FixStore, StoredFix
 from storage.vehicles import Anchor, Registered, VehicleStore
@@ -52,9 +53,7 @@ class Roster:
         """Whether something was stored or judged since `storage/last_positions.py` wrote where the vehicle is."""
         self.counted_us = np.zeros(0, dtype=np.int64)
         """Begin of the newest hour marked to be counted: more fixes of that hour need no mark of their own."""
-        self.line_due_us = np.zeros(0, dtype=np.int64)
-        """When the line of the vehicle without a driver must be judged; NEVER while not known."""
-        self.line_judged_us = np.zeros(0, dtype=np.int64)
+        self.lines = KnownLines()
         self._operators = Names()
         self._operator = np.zeros(0, dtype=np.int32)
         self._first_us = np.zeros(0, dtype=np.int64)
@@ -68,6 +67,7 @@ class Roster:
             self.generation += 1
             self.dropped.clear()
             self.unstored.clear()
+            self.lines.forget_drivers()
             return
         known = codes[codes < len(self.loaded)]
         self.loaded[known] = False
@@ -94,10 +94,10 @@ class Roster:
         names = [self.vehicles.names[code] for code in missing.tolist()]
         self.judge.forget(missing)
         for column in (
-            self.newest_us, self.counted_us, self.silent_us, self.line_due_us, self.line_judged_us, self._anchor_us,
-            self._settled_us,
+            self.newest_us, self.counted_us, self.silent_us, self._anchor_us, self._settled_us,
         ):  # fmt: skip
             column[missing] = NEVER
+        self.lines.forget_vehicles(missing)
         self._first_us[missing] = np.iinfo(np.int64).max
         self._operator[missing] = UNKNOWN
         registered = {known.vehicle_id: known for known in await vehicles.registered(names)}
@@ -201,12 +201,13 @@ class Roster:
         size, old = len(self.vehicles), len(self.loaded)
         self.judge.state.reserve(size)
         self.limits.reserve(size)
+        self.lines.reserve(size, len(self.drivers))
         if size <= old:
             return
         new = room_for(size, old)
         for name in (
             "loaded", "partition", "silent_us", "newest_us", "newest_flags", "unpublished", "counted_us",
-            "line_due_us", "line_judged_us", "_first_us", "_anchor_us", "_settled_us",
+            "_first_us", "_anchor_us", "_settled_us",
         ):  # fmt: skip
             setattr(self, name, grown(getattr(self, name), new, 0))
         self._operator = grown(self._operator, new, UNKNOWN)

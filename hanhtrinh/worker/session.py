@@ -18,6 +18,7 @@ from hanhtrinh.worker.batch import BatchProcessor
 from hanhtrinh.worker.hours import HoursKeeper
 from hanhtrinh.worker.last_positions import PositionBoard
 from hanhtrinh.worker.late import LateJudge
+from hanhtrinh.worker.line_watch import LineWatch
 from hanhtrinh.worker.pending import PendingMarks
 from hanhtrinh.worker.roster import Roster
 from hanhtrinh.worker.silence import SilenceKeeper, SilenceWatch
@@ -40,6 +41,7 @@ class Session:
     batch: BatchProcessor
     late: LateJudge
     marks: MarkStore
+    lines: LineWatch
     silences: SilenceWatch
     board: PositionBoard
     pending: PendingMarks
@@ -60,14 +62,16 @@ def new_session(
     roster = Roster(judge, vehicle_names, driver_names, limits)
     fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
     vehicles, violations, marks = VehicleStore(connection), ViolationStore(connection), MarkStore(connection)
+    moving_kmh = pack.pack.activity.moving_kmh
     packs, warnings = DriverPacks(pack.hours), WarningStore(connection)
-    hours = HoursKeeper(roster, packs, activity, fixes, violations, warnings, pack.pack.activity.moving_kmh)
+    hours = HoursKeeper(
+        roster, packs, activity, fixes, violations, warnings, pack.pack.activity.moving_kmh, positions.log_id
+    )
     stores = (fixes, activity, vehicles, violations, marks)
     keeper, silences = SilenceKeeper(roster, violations), Silences(context)
     batch = BatchProcessor(connection, positions, pack.pack, roster, hours, keeper, *stores)
     late = LateJudge(connection, positions, pack, detectors, roster, hours, *stores)
-    watch = SilenceWatch(
-        connection, positions, silences, pack.pack.activity.moving_kmh, roster, vehicles, violations, batch.know, ends
-    )
+    watch = SilenceWatch(connection, positions, silences, moving_kmh, roster, vehicles, violations, batch.know, ends)
+    lines = LineWatch(connection, positions, activity, hours)
     board, pending = PositionBoard(connection, roster), PendingMarks(late_settle_s)
-    return Session(connection, roster, batch, late, marks, watch, board, pending)
+    return Session(connection, roster, batch, late, marks, lines, watch, board, pending)
