@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from psycopg import AsyncCursor
 
 from detectors.fix import Fix
 from detectors.precedence import precedence
@@ -172,7 +174,7 @@ class FixStore:
             (vehicle_id, from_us, to_us, vehicle_id, to_us, from_us, beyond),
             binary=True,
         )
-        stored = [StoredFix(Fix(*row[:13]), *row[13:]) for row in await cursor.fetchall()]
+        stored = await _stored_fixes(cursor)
         return stored, len(stored) < beyond or stored[-beyond].fix.time_us <= to_us
 
     async def between(self, vehicle_id: str, from_us: int, before_us: int) -> list[StoredFix]:
@@ -183,7 +185,7 @@ class FixStore:
             " AND f.time < timestamptz 'epoch' + %s * interval '1 microsecond' ORDER BY f.time",
             (vehicle_id, from_us, before_us),
         )
-        return [StoredFix(Fix(*row[:13]), *row[13:]) for row in await cursor.fetchall()]
+        return await _stored_fixes(cursor)
 
     async def since(self, anchors: Sequence[tuple[str, int]]) -> list[StoredFix]:
         """What rebuilds each vehicle, by vehicle in the order given, then time: all its fixes from the newest settled
@@ -202,7 +204,7 @@ class FixStore:
             " ORDER BY a.n, f.time",
             ([anchor[0] for anchor in anchors], [anchor[1] for anchor in anchors]),
         )
-        return [StoredFix(Fix(*row[:13]), *row[13:]) for row in await cursor.fetchall()]
+        return await _stored_fixes(cursor)
 
     async def settled_before(self, vehicle_id: str, time_us: int) -> int | None:
         """Time of the newest settled fix before a time."""
@@ -235,15 +237,15 @@ class FixStore:
 
     async def mark(self, vehicle_id: str, changed: Sequence[Remark]) -> None:
         """Set what the judge made of stored fixes of a vehicle."""
-        if not changed:
-            return
-        await self._connection.execute(
-            "UPDATE fixes f SET flags = n.flags, settled = n.settled, leg_mm = n.mm, leg_driving_us = n.driving_us"
-            " FROM unnest(%b::int8[], %b::int4[], %b::bool[], %b::int8[], %b::int8[])"
-            " AS n(time_us, flags, settled, mm, driving_us) WHERE f.vehicle_id = %b"
-            " AND f.time = timestamptz 'epoch' + n.time_us * interval '1 microsecond'",
-            (*(list(column) for column in zip(*changed, strict=True)), vehicle_id),
-        )
+        for begin in range(0, len(changed), _AT_ONCE):
+            some = changed[begin : begin + _AT_ONCE]
+            await self._connection.execute(
+                "UPDATE fixes f SET flags = n.flags, settled = n.settled, leg_mm = n.mm, leg_driving_us = n.driving_us"
+                " FROM unnest(%b::int8[], %b::int4[], %b::bool[], %b::int8[], %b::int8[])"
+                " AS n(time_us, flags, settled, mm, driving_us) WHERE f.vehicle_id = %b"
+                " AND f.time = timestamptz 'epoch' + n.time_us * interval '1 microsecond'",
+                (*(list(column) for column in zip(*some, strict=True)), vehicle_id),
+            )
 
     async def places(self, moments: Sequence[tuple[str, int]]) -> list[tuple[float, float] | None]:
         """Where each vehicle was: its newest trusted fix at or before the time (microseconds)."""
@@ -267,6 +269,18 @@ class StoredFix(NamedTuple):
     leg_driving_us: int
 
 
+async def _stored_fixes(cursor: AsyncCursor[tuple[Any, ...]]) -> list[StoredFix]:
+    """What a query for `_FIX_FIELDS` and `_JUDGED` found. A vehicle's day may be 86,400 fixes, and the event loop gets
+    its turn on the way."""
+    stored: list[StoredFix] = []
+    while rows := await cursor.fetchmany(_AT_ONCE):
+        stored += [StoredFix(Fix(*row[:13]), *row[13:]) for row in rows]
+        await asyncio.sleep(0)
+    return stored
+
+
+_AT_ONCE = 2_000
+"""Rows made into fixes, or written, between two turns of the event loop: about 10 ms."""
 _JUDGED_TYPES = (np.int32, np.bool_, np.int64, np.int64, np.int64)
 _JUDGED = "f.flags, f.settled, f.leg_mm, f.leg_driving_us"
 _GONE = "NOT EXISTS (SELECT FROM fixes f WHERE f.vehicle_id = a.vehicle_id AND f.time = {})"

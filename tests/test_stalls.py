@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 import time
 
+from detectors.columns import Names
+from detectors.journeys import JourneyJudge
+from detectors.limits import LimitBook
+from hanhtrinh.detectors import context_of
+from hanhtrinh.rule_packs import load_pack
 from hanhtrinh.stalls import watch_stalls
+from hanhtrinh.worker.late import _apart
+from hanhtrinh.worker.roster import Roster
 
 
 async def test_work_that_does_not_let_go_is_told_as_a_stall() -> None:
@@ -31,3 +40,22 @@ async def test_a_loop_that_is_free_is_looked_at_again_and_again() -> None:
     await asyncio.wait_for(thrice.wait(), 10)
     watch.cancel()
     assert min(told) >= 0.0
+
+
+def test_the_names_of_a_large_fleet_are_not_searched_for_garbage() -> None:
+    vehicles, drivers = Names(), Names()
+    for number in range(60_000):
+        vehicles.code(f"V{number}")
+    pack = load_pack()
+    limits = LimitBook(pack.pack)
+    roster = Roster(JourneyJudge(context_of(pack, vehicles, drivers, limits), []), vehicles, drivers, limits)
+    try:
+        roster._reserve()
+        assert not any(each is vehicles.names or each is drivers.names for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
+
+
+async def test_a_long_stretch_is_judged_again_beside_the_event_loop() -> None:
+    where = [await _apart(fixes, threading.get_ident) for fixes in (10, 86_400)]
+    assert where[0] == threading.get_ident() != where[1]

@@ -418,3 +418,16 @@ async def test_a_connection_cut_in_the_middle_of_a_transaction_leaves_no_trace(m
     assert cuts
     expected = await table_state(undisturbed.connection)
     assert expected.differences(await table_state(rig.connection), alerts=False) == ""
+
+
+async def test_an_anchor_is_moved_when_it_is_old_and_the_vehicle_is_rebuilt_behind_it(rig: WorkerRig) -> None:
+    long = journey("29B-00001", BEGIN_US, [50.0] * 800, driver_id="D1")
+    await rig.append(message(fix) for fix in long)
+    await rig.work_off(batch_max_messages=20)
+    # Over two hours and a quarter, each move after half an hour at least and an hour at most.
+    settled = await rig.one("SELECT settled_at FROM vehicle_anchors")
+    assert 0 <= (long[-1].time - settled).total_seconds() <= 3_600
+    assert settled > long[0].time
+    await rig.append(message(fix) for fix in journey("29B-00001", long[-1].time_us + 10_000_000, [50.0] * 5))
+    await rig.work_off()
+    await rig.is_sound()

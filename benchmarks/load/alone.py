@@ -13,6 +13,7 @@ from benchmarks.load.traffic import EVERY_S, Traffic
 from benchmarks.servers import Servers
 from benchmarks.workload import PARTITIONS
 from detectors.checks import ALONE
+from hanhtrinh.worker.roster import ANCHOR_EVERY_US
 from ingest.formats import FormatRegistry
 from ingest.raw import RawMessage
 from storage.connect import Connection, connect
@@ -21,8 +22,8 @@ from storage.positions import Positions, Step
 from storage.vehicles import Anchor, VehicleStore
 
 _BATCH = 5_000
-_ANCHOR_EVERY_FIXES = 600 // EVERY_S
-"""The worker moves a vehicle's anchor after 600 s: that of every twentieth fix."""
+_ANCHOR_EVERY_FIXES = ANCHOR_EVERY_US * 3 // 4 // 1_000_000 // EVERY_S
+"""A vehicle's anchor is moved after half the time to all of it."""
 _LOG = "benchmark/alone"
 
 

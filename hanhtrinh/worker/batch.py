@@ -110,6 +110,7 @@ class BatchProcessor:
         """One row for each (vehicle, time), its vehicle known, late ones told apart."""
         roster = self._roster
         columns = columns_of(intake.fixes, roster.vehicles, roster.drivers)
+        await asyncio.sleep(0)
         await self.know(np.unique(columns.vehicle))
         received_us = np.array(intake.received_us, dtype=np.int64)
         flags = flags_alone(columns, self._pack.checks, received_us)

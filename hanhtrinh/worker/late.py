@@ -8,10 +8,11 @@ parts, each in a transaction of its own that moves the mark on.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -41,8 +42,14 @@ from storage.violations import StageCount, Stretch, ViolationStore
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _PART_US = 24 * 3_600_000_000
 """Judged in one transaction, and on to the next settled fix: what the partition is held for is bounded."""
+
+_MANY = 2_000
+"""Fixes that take about 20 ms to be judged again."""
 
 _LOOK_BACK_US = tuple(hours * 3_600_000_000 for hours in (1, 6, 24, 72))
 
@@ -137,7 +144,7 @@ class LateJudge:
                 return Rejudged([], 0, None)
         part = mark._replace(to_us=min(mark.to_us, max(mark.from_us, begin_us or mark.from_us) + _PART_US))
         judged = await self._judge(part, begin_us)
-        changed = _changed(judged, begin_us)
+        changed = await _apart(judged.rows, _changed, judged, begin_us)
         await self._fixes.mark(vehicle_id, changed)
         hours_us = {each.time_us // HOUR_US * HOUR_US for each in changed}
         await mark_stale(self._connection, [(vehicle_id, hour_us) for hour_us in sorted(hours_us)])
@@ -165,7 +172,7 @@ class LateJudge:
             if begin_us is None:
                 break
             stored = await self._fixes.between(vehicle_id, begin_us, time_us)
-            judged = self._judge_alone(vehicle_id, stored)
+            judged = await _apart(len(stored), self._judge_alone, vehicle_id, stored)
             both = np.flatnonzero(judged.judgement.settled & judged.was_settled)
             if len(both) and both[-1] > 0:
                 return stored[int(both[-1])].fix.time_us
@@ -175,13 +182,13 @@ class LateJudge:
         beyond = _FIRST_BEYOND
         while True:
             stored, complete = await self._fixes.stretch(mark.vehicle_id, begin_us, mark.to_us, beyond)
-            judged = self._judge_stored(mark, begin_us, stored, complete=complete)
+            judged = await _apart(len(stored), self._judge_stored, mark, begin_us, stored, complete)
             if judged is not None:
                 return judged
             beyond *= 10
 
     def _judge_stored(
-        self, mark: Mark, begin_us: int | None, stored: list[StoredFix], *, complete: bool
+        self, mark: Mark, begin_us: int | None, stored: list[StoredFix], complete: bool
     ) -> _Judged | None:
         """None when the end of the stretch lies beyond what was read."""
         judged = self._judge_alone(mark.vehicle_id, stored)
@@ -256,6 +263,14 @@ class LateJudge:
         settled_us = judged.stored[int(settled[-1])].fix.time_us if len(settled) else begin_us
         first_us = judged.stored[0].fix.time_us
         await self._vehicles.save_anchors(self._positions.log_id, [Anchor(vehicle_id, settled_us, first_us, partition)])
+
+
+async def _apart(fixes: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """Do the work on so many fixes in a thread if it is long: the event loop goes on meanwhile.
+
+    It may touch nothing that other tasks change; the worker itself waits for it.
+    """
+    return await asyncio.to_thread(work, *given, **named) if fixes > _MANY else work(*given, **named)
 
 
 def _changed(judged: _Judged, begin_us: int | None) -> list[Remark]:

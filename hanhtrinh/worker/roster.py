@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from detectors.checks import ALONE, NEVER, Check, Flags
 from detectors.columns import UNKNOWN, Bool, Code, Columns, Names, columns_of, grown, room_for
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from hanhtrinh.garbage import keep_for_good
 from hanhtrinh.worker.lines import KnownLines
 from storage.activity import ActivityStore
 from storage.fixes import FixStore, StoredFix
@@ -20,8 +22,15 @@ from storage.violations import ViolationStore
 CLOCKS = Check.CLOCK | Check.ROLLOVER
 """A fix with a wrong clock says nothing about which fixes of its vehicle are new."""
 
-_ANCHOR_EVERY_US = 600 * 1_000_000
-"""An anchor older than this is moved on: at most so much is read again to rebuild a vehicle."""
+ANCHOR_EVERY_US = 3_600 * 1_000_000
+"""An anchor older than this is moved on, those of some vehicles after half of it: a fleet that begins at one moment
+must not move all of them at another. Older ones cost little: a vehicle is rebuilt from its newest settled fix, and its
+anchor is only where the search for that one ends."""
+_PHASES = 64
+
+
+_MANY = 50_000
+"""Vehicles of which the names are many to look through."""
 
 
 class Roster:
@@ -134,7 +143,9 @@ class Roster:
                 self._anchor_us[code] = self._settled_us[code] = anchor.settled_us
         stored = await fixes.since([(anchor.vehicle_id, anchor.since_us) for anchor in anchors])
         ordered = sorted(stored, key=lambda each: (self.vehicles.code(each.fix.vehicle_id), each.fix.time_us))
+        await asyncio.sleep(0)
         self.replay(ordered)
+        await asyncio.sleep(0)
         state = self.judge.state
         for name, change in (await activity.latest([anchor.vehicle_id for anchor in anchors])).items():
             code = self.vehicles.code(name)
@@ -170,9 +181,9 @@ class Roster:
         before = self._first_us[codes].copy()
         np.minimum.at(self._first_us, codes, times_us)
         older = self._first_us[codes] < before
-        overdue = self._settled_us[codes] > np.where(
-            self._anchor_us[codes] == NEVER, NEVER, self._anchor_us[codes] + _ANCHOR_EVERY_US
-        )
+        wait_us = ANCHOR_EVERY_US // 2 + codes.astype(np.int64) % _PHASES * (ANCHOR_EVERY_US // 2 // _PHASES)
+        anchor_us = self._anchor_us[codes]
+        overdue = self._settled_us[codes] > np.where(anchor_us == NEVER, NEVER, anchor_us + wait_us)
         touched = np.unique(codes[older | overdue])
         self._anchor_us[touched] = self._settled_us[touched]
         return [
@@ -211,3 +222,5 @@ class Roster:
         ):  # fmt: skip
             setattr(self, name, grown(getattr(self, name), new, 0))
         self._operator = grown(self._operator, new, UNKNOWN)
+        if new >= _MANY:
+            keep_for_good()
