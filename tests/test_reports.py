@@ -235,6 +235,7 @@ async def test_a_drive_in_two_vehicles_begins_where_the_first_of_them_was(make_r
     fixes = sorted([*first, *waiting, *second], key=lambda fix: fix.time_us)
     await rig.append(message(fix, received_us=fix.time_us) for fix in fixes)
     await rig.work_off()
+    await Sums(rig.connection).bring_up_to_date()
     (drive,) = (await report(rig, "PL16")).frame.to_dict("records")
     assert (drive["vehicle_id"], drive["start"]) == ("29B-00001", "21.00000, 105.80000")
     assert drive["end"].endswith(", 106.50000")

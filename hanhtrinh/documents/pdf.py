@@ -17,7 +17,18 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from hanhtrinh.documents.pdf_lines import BOLD, FONT, RULE, SIDE, SIZE, Lines, line_of
-from hanhtrinh.documents.words import EMPTY, MOTTO, NOTES, NUMBER, SIGNATURES, TOTAL, headings, text_of
+from hanhtrinh.documents.words import (
+    EMPTY,
+    MOTTO,
+    NOTES,
+    NUMBER,
+    SIGNATURES,
+    TOTAL,
+    headings,
+    label_of,
+    text_of,
+    under_title,
+)
 from storage.reports.table import Column, Form, Report
 
 _MARGIN = 12 * mm
@@ -48,7 +59,7 @@ def write_pdf(report: Report, path: Path) -> None:
 
     def foot(canvas: Canvas, _: Any) -> None:
         canvas.setFont(FONT, 8)
-        canvas.drawString(_MARGIN, 8 * mm, f"{report.name} - {report.period}")
+        canvas.drawString(_MARGIN, 8 * mm, f"{label_of(report)} - {report.period}")
         canvas.drawRightString(page[0] - _MARGIN, 8 * mm, f"Trang {canvas.getPageNumber()}")
 
     document.build([*_titles(report, width), _table(report, width), *_end(report, width)], foot, foot)
@@ -72,7 +83,7 @@ def _titles(report: Report, width: float) -> list[Flowable]:
         head,
         Spacer(1, 5 * mm),
         _said(report.title.upper(), _style(14, bold=True, centred=True)),
-        _said(f"{report.period} ({report.name})", _style(10, centred=True)),
+        _said(under_title(report), _style(10, centred=True)),
         Spacer(1, 4 * mm),
     ]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from storage.reports.table import Column, Form
+from storage.reports.table import Column, Form, Report
 
 MOTTO = ("CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM", "Độc lập - Tự do - Hạnh phúc")
 NUMBER = Column("", "STT", "count")
@@ -34,6 +34,20 @@ def headings(columns: Sequence[Column]) -> list[Heading]:
         for title, group in groupby(numbered, key=lambda each: each[1].group)
         for members in ([*group],)
     ]
+
+
+def label_of(report: Report) -> str:
+    """What its pages are told from others by: the annex's number, or the title where the form has no number."""
+    return report.name if _has_number(report) else report.title
+
+
+def under_title(report: Report) -> str:
+    """The line below the title."""
+    return f"{report.period} ({report.name})" if _has_number(report) else report.period
+
+
+def _has_number(report: Report) -> bool:
+    return report.name.startswith("PL")
 
 
 def is_known(value: Any) -> bool:

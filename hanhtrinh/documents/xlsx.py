@@ -11,13 +11,25 @@ from xlsxwriter.format import Format
 from xlsxwriter.workbook import Workbook
 from xlsxwriter.worksheet import Worksheet
 
-from hanhtrinh.documents.words import EMPTY, MOTTO, NOTES, NUMBER, SIGNATURES, TOTAL, headings, is_known
+from hanhtrinh.documents.words import (
+    EMPTY,
+    MOTTO,
+    NOTES,
+    NUMBER,
+    SIGNATURES,
+    TOTAL,
+    headings,
+    is_known,
+    label_of,
+    under_title,
+)
 from storage.reports.scope import ReportError
 from storage.reports.table import Column, Form, Report
 
+# "_)" keeps numbers off the border: LibreOffice forgets the indent of what is aligned to the right in some cells.
 _NUMBERS: Mapping[Form, str] = {
-    "count": "#,##0", "km": "#,##0.0", "kmh": "#,##0.0", "percent": "#,##0.00", "rate": "#,##0.00",
-    "time": "hh:mm:ss dd/mm/yyyy", "date": "dd/mm/yyyy", "duration": "[h]:mm:ss",
+    "count": "#,##0_)", "km": "#,##0.0_)", "kmh": "#,##0.0_)", "percent": "#,##0.00_)", "rate": "#,##0.00_)",
+    "time": "hh:mm:ss dd/mm/yyyy", "date": "dd/mm/yyyy", "duration": "[h]:mm:ss_)",
 }  # fmt: skip
 _WIDTHS: Mapping[Form, float] = {
     "text": 17, "count": 10, "km": 11, "kmh": 10, "percent": 9, "rate": 10, "time": 19, "date": 11, "duration": 11,
@@ -27,6 +39,8 @@ _FONT = {"font_name": "Times New Roman", "font_size": 11}
 _DAY_S = 86_400
 MOST_LINES = 1_048_000
 """A sheet has 1,048,576 rows, of which titles, totals and the foot take some."""
+_NARROW = 6
+"""Columns of a table that is printed upright."""
 _HEAD = 5
 """First row of the headings, counted from 0."""
 
@@ -53,6 +67,7 @@ class _Sheet:
         self._report = report
         self._columns: Sequence[Column] = (NUMBER, *report.columns)
         self._last = len(self._columns) - 1
+        self._is_narrow = self._last < _NARROW
         self._sheet: Worksheet = book.add_worksheet(report.name)
 
     def write(self) -> None:
@@ -75,21 +90,28 @@ class _Sheet:
 
     def _page(self) -> None:
         sheet, report = self._sheet, self._report
-        sheet.set_landscape()
+        if self._is_narrow:
+            sheet.set_portrait()
+        else:
+            sheet.set_landscape()
         sheet.set_paper(9 if self._last < 14 else 8)
+        sheet.center_horizontally()
         sheet.set_margins(left=0.4, right=0.4, top=0.6, bottom=0.6)
         sheet.fit_to_pages(1, 0)
         sheet.repeat_rows(_HEAD, _HEAD + 1)
         sheet.freeze_panes(_HEAD + 2, 2)
-        sheet.set_footer(f"&L{report.name} - {report.period}&RTrang &P/&N")
+        sheet.set_footer(f"&L{label_of(report)} - {report.period}&RTrang &P/&N")
         self._book.set_properties({"title": f"{report.name}: {report.title}", "subject": report.period})
+        widest = 60 if self._is_narrow else 34
         for number, column in enumerate(self._columns):
             longest = (
                 max((len(str(each)) for each in report.frame[column.key]), default=0)
                 if column.form == "text" and column.key
                 else 0
             )
-            sheet.set_column(number, number, 6 if column is NUMBER else max(_WIDTHS[column.form], min(longest + 2, 34)))
+            sheet.set_column(
+                number, number, 6 if column is NUMBER else max(_WIDTHS[column.form], min(longest + 2, widest))
+            )
 
     def _titles(self) -> None:
         middle = self._last // 2
@@ -99,7 +121,7 @@ class _Sheet:
         self._over(1, middle + 1, self._last, MOTTO[1], self._format(bold=True, align="center", underline=1))
         title = self._format(bold=True, align="center", font_size=14)
         self._over(3, 0, self._last, self._report.title.upper(), title)
-        under = f"{self._report.period} ({self._report.name})"
+        under = under_title(self._report)
         self._over(4, 0, self._last, under, self._format(italic=True, align="center"))
 
     def _headings(self) -> None:
@@ -153,9 +175,11 @@ class _Sheet:
 
     def _cell_format(self, column: Column, **options: Any) -> Format:
         number = {"num_format": _NUMBERS[column.form]} if column.form in _NUMBERS else {}
-        align: dict[str, Any] = {"indent": 1} if column.form in ("text", "place") else {"align": "center"}
+        align: dict[str, Any] = {"align": "center"}
+        if column.form in ("text", "place"):
+            align = {"indent": 1, "text_wrap": True}
         if column.form in ("count", "km", "kmh", "percent", "rate", "duration"):
-            align = {"align": "right", "indent": 1}
+            align = {"align": "right"}
         return self._format(border=1, **number, **align, **options)
 
     def _write(self, row: int, place: int, value: Any, form: Form, style: Format) -> None:

@@ -12,6 +12,7 @@ from storage.reports.scope import Scope
 from storage.reports.table import Column, Report
 
 _BAND_TITLES = ("5 - dưới 10 km/h", "10 - dưới 20 km/h", "20 - 35 km/h", "Trên 35 km/h")
+_BANDS_SAID = {band: band.replace("over", "trên") for band in BANDS}
 _COUNTED = "Số lần vi phạm tốc độ"
 BAND_COLUMNS = (
     *(Column(band, title, "count", _COUNTED) for band, title in zip(BANDS, _BAND_TITLES, strict=True)),
@@ -84,6 +85,8 @@ async def speed_details(connection: Connection, scope: Scope, numbers: ReportNum
         start=places(figures.violations, "start"),
         end=places(figures.violations, "end"),
         km=figures.violations["distance_mm"].astype("float64") / 1e6,
+        report_band_said=figures.violations["report_band"].map(_BANDS_SAID),
+        fine_band_said=figures.violations["fine_band"].map(_BANDS_SAID),
         note=review_notes(figures.violations),
     )
     columns = (
@@ -96,8 +99,8 @@ async def speed_details(connection: Connection, scope: Scope, numbers: ReportNum
         Column("end", "Kết thúc", "place", "Tọa độ"),
         Column("top_speed_kmh", "Tốc độ lớn nhất (km/h)", "kmh"),
         Column("limit_kmh", "Tốc độ giới hạn (km/h)", "kmh"),
-        Column("report_band", "Mức (báo cáo)"),
-        Column("fine_band", "Mức (xử phạt)"),
+        Column("report_band_said", "Mức vượt báo cáo (km/h)"),
+        Column("fine_band_said", "Mức vượt xử phạt (km/h)"),
         Column("km", "Quãng đường vi phạm (km)", "km"),
         Column("note", "Ghi chú"),
     )

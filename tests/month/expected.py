@@ -190,7 +190,7 @@ class Month:
             (v["vehicle_id"], v["started_at"]): (
                 v["vehicle_id"], v["started_at"].astimezone(ZONE).date(), v["started_at"], v["ended_at"],
                 _seconds(v["duration_us"]), _place(v, "start"), _place(v, "end"), v["top_speed_kmh"], v["limit_kmh"],
-                v["report_band"], v["fine_band"], _km(v["distance_mm"]), _review(v),
+                _said(v["report_band"]), _said(v["fine_band"]), _km(v["distance_mm"]), _review(v),
             )
             for v in speeding
         }  # fmt: skip
@@ -393,6 +393,10 @@ def _seconds(microseconds: int) -> Fraction:
 def _place(violation: Violation, which: str) -> str:
     lat, lon = violation[f"{which}_lat"], violation[f"{which}_lon"]
     return "" if lat is None else f"{lat:.5f}, {lon:.5f}"
+
+
+def _said(band: str) -> str:
+    return "trên 35" if band == "over 35" else band
 
 
 def _review(violation: Violation) -> str:
