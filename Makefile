@@ -46,6 +46,10 @@ chaos: services $(DEV_VENV)/.installed ## Strike the running chain with a hundre
 agree: $(DEV_VENV)/.installed ## Compare all figures of a simulated month with its raw rows; ARGS="--vehicles 20 --days 3"
 	$(DEV_VENV)/bin/python -m tests.month $(ARGS)
 
+.PHONY: report-images
+report-images: $(DEV_VENV)/.installed ## Draw the first page of every report in a folder by LibreOffice; ARGS="agreement"
+	$(DEV_VENV)/bin/python docs/images/reports.py $(ARGS)
+
 .PHONY: bench-load
 bench-load: services $(DEV_VENV)/.installed ## Measure a whole country on this machine; ARGS="--soak 3600" to watch its memory
 	$(DEV_VENV)/bin/python -m benchmarks.load $(ARGS)

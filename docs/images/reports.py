@@ -1,7 +1,7 @@
 """Pictures of reports: the first page of each spreadsheet as LibreOffice prints it.
 
-    make agree ARGS="--vehicles 40 --days 31 --interval 60"
-    .venv-dev/bin/python docs/images/reports.py agreement
+    make agree ARGS="--vehicles 12 --interval 60"
+    make report-images ARGS=agreement
 
 The pictures go beside this script. Needs LibreOffice (soffice).
 """
