@@ -239,10 +239,11 @@ def _add_drive(
     within = (track.time_us > drive.begins_us) & (track.time_us <= drive.ends_us)
     within &= np.array([name == drive.driver_id for name in track.driver])
     millimetres, place = recount.drives.get(drive.violation_id, (0, None))
-    if within.any():
-        before = rows[track.time_us[rows] <= drive.begins_us]
-        if len(before) and track.time_us[before[-1]] == drive.begins_us:
-            row = before[-1]
+    before = rows[track.time_us[rows] <= drive.begins_us]
+    if len(before):
+        row = before[-1]
+        # The vehicle that the driver was driving at that moment, on the leg that begins with this fix.
+        if track.driver[row] == drive.driver_id and track.speed_kmh[row] >= _MOVING_KMH:
             place = Place(int(track.time_us[row]), float(track.lat[row]), float(track.lon[row]))
     recount.drives[drive.violation_id] = millimetres + int(leg_mm[within].sum()), place
 
