@@ -1,6 +1,6 @@
 """Pictures of reports: the first page of each spreadsheet as LibreOffice prints it.
 
-    make agree ARGS="--vehicles 12 --interval 60"
+    make agree ARGS="--vehicles 40 --interval 60"
     make report-images ARGS=agreement
 
 The pictures go beside this script. Needs LibreOffice (soffice).
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pypdfium2
 
-_WIDTH_PX = 1_400
+_LONGER_SIDE_PX = 1_400
 _COLORS = 32
 
 
@@ -41,7 +41,7 @@ def main() -> None:
 
 def _draw(pdf: Path, picture: Path) -> None:
     page = pypdfium2.PdfDocument(pdf)[0]
-    image = page.render(scale=_WIDTH_PX / page.get_width()).to_pil()
+    image = page.render(scale=_LONGER_SIDE_PX / max(page.get_size())).to_pil()
     # A few shades of grey and one of blue: a third of the size.
     image.quantize(_COLORS).save(picture, optimize=True)
 

@@ -102,16 +102,16 @@ class _Sheet:
         sheet.freeze_panes(_HEAD + 2, 2)
         sheet.set_footer(f"&L{label_of(report)} - {report.period}&RTrang &P/&N")
         self._book.set_properties({"title": f"{report.name}: {report.title}", "subject": report.period})
-        widest = 60 if self._is_narrow else 34
+        # The narrow ones have room: for long texts, and for the country's name over two columns.
+        least, widest = (24.0, 60) if self._is_narrow else (0.0, 34)
         for number, column in enumerate(self._columns):
             longest = (
                 max((len(str(each)) for each in report.frame[column.key]), default=0)
                 if column.form == "text" and column.key
                 else 0
             )
-            sheet.set_column(
-                number, number, 6 if column is NUMBER else max(_WIDTHS[column.form], min(longest + 2, widest))
-            )
+            width = max(_WIDTHS[column.form], min(longest + 2, widest), least)
+            sheet.set_column(number, number, 6 if column is NUMBER else width)
 
     def _titles(self) -> None:
         middle = self._last // 2
