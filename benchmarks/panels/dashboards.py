@@ -75,7 +75,7 @@ def run(database: LargeDatabase, only: str | None, *, quick: bool, tell: Callabl
         for each in (*queries(_FOLDER), *variable_queries(_FOLDER))
         if each.language == _LANGUAGE and only in (None, each.dashboard)
     ]
-    rng = random.Random(1)
+    rng, each = random.Random(1), 1 if quick else _EACH
     with psycopg.connect(database.url, autocommit=True) as connection:
         values = {name: [row[0] for row in connection.execute(sql.encode())] for name, sql in _CANDIDATES.items()}
     end = datetime.fromisoformat(database.built.until)
@@ -89,10 +89,9 @@ def run(database: LargeDatabase, only: str | None, *, quick: bool, tell: Callabl
     found = []
     with _connected(database.url) as connection:
         for query, cold in zip(asked, cold_ms, strict=True):
-            tell(f"[dim]{query.dashboard}: {query.panel['title']}[/dim]")
-            found.append(
-                _timed(connection, query, cold, list(_readers(query, values, rng, 1 if quick else _EACH, end)))
-            )
+            found.append(_timed(connection, query, cold, list(_readers(query, values, rng, each, end))))
+            last = found[-1]
+            tell(f"[dim]{last.p95_ms:7,.0f} ms  {last.dashboard}: {last.panel}[/dim]")
     return found
 
 
