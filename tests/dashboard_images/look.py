@@ -101,8 +101,12 @@ def formatted(value: Any, unit: str, decimals: int | None = None) -> str:
     if unit == "dthms":
         whole = round(value)
         return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+    if unit == "s" and 0 < value < 10:
+        return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
     if unit in ("dtdurations", "s"):
         return _duration(value)
+    if unit == "bytes":
+        return f"{value / 2**20:,.1f} MiB"
     number = f"{value:,.{decimals}f}" if decimals is not None else f"{value:,.2f}".rstrip("0").rstrip(".")
     suffix = unit.removeprefix("suffix:") if unit.startswith("suffix:") else _SUFFIXES.get(unit, "")
     return f"{number}{suffix}"
