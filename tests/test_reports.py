@@ -313,6 +313,16 @@ async def test_twenty_over_is_in_one_band_for_the_report_and_in_another_for_the_
     assert lines(await report(rig, "PL08"))["29B-12345"]["20-35"] == 1
 
 
+async def test_the_first_moment_of_a_month_belongs_to_it_and_that_of_the_next_does_not(make_rig: RigMaker) -> None:
+    rig = await make_rig()
+    await rig.imports("vehicle_id,operator_id,kind\n29B-12345,,taxi\n")
+    for name, started_at in (("v1", "2026-10-01T00:00+07"), ("v2", "2026-11-01T00:00+07")):
+        await add_alert(rig.connection, name)
+        await rig.rows("UPDATE violations SET started_at = %s WHERE violation_id = %s RETURNING 1", started_at, name)
+    for month, told in (("2026-09", []), ("2026-10", ["v1"]), ("2026-11", ["v2"])):
+        assert (await report(rig, "PL14", Scope.of_month(month))).frame["violation_id"].tolist() == told
+
+
 async def test_a_month_without_anything_is_an_empty_report_in_every_form(make_rig: RigMaker, tmp_path: Path) -> None:
     rig = await make_rig()
     for name, kind in KINDS.items():
