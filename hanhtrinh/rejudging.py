@@ -130,7 +130,7 @@ class Rejudging:
             connection, vehicles, drivers = self._connection, Names(), Names()
             positions, limits = Positions(log_id, 0), LimitBook(self._pack.pack)
             judge = JourneyJudge(context_of(self._pack, vehicles, drivers, limits), self._detectors)
-            roster = Roster(judge, vehicles, drivers, limits)
+            roster = Roster(judge, vehicles, drivers, limits, log_id)
             fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
             violations = ViolationStore(connection, self._changes.append)
             moving_kmh = self._pack.pack.activity.moving_kmh

@@ -31,6 +31,7 @@ class Anchor(NamedTuple):
     vehicle_id: str
     settled_us: int | None
     first_us: int
+    log_id: str
     partition: int
 
     @property
@@ -68,24 +69,25 @@ class VehicleStore:
     async def anchors(self, vehicle_ids: Sequence[str]) -> list[Anchor]:
         """The anchors of these vehicles; none for a vehicle without stored fixes."""
         cursor = await self._connection.execute(
-            f"SELECT vehicle_id, {_TIME_US.format('settled_at')}, {_TIME_US.format('first_at')}, partition"
+            f"SELECT vehicle_id, {_TIME_US.format('settled_at')}, {_TIME_US.format('first_at')}, log_id, partition"
             " FROM vehicle_anchors WHERE vehicle_id = ANY(%s)",
             (list(vehicle_ids),),
         )
         return [Anchor(*row) for row in await cursor.fetchall()]
 
-    async def save_anchors(self, log_id: str, anchors: Sequence[Anchor]) -> None:
+    async def save_anchors(self, anchors: Sequence[Anchor]) -> None:
         """Move anchors on; `first_us` only ever moves back."""
         if not anchors:
             return
         await self._connection.execute(
             "INSERT INTO vehicle_anchors AS v (vehicle_id, settled_at, first_at, log_id, partition)"
-            f" SELECT n.vehicle_id, {_TIME.format('n.settled')}, {_TIME.format('n.first')}, %b::text, n.partition"
-            " FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::int[]) AS n(vehicle_id, settled, first, partition)"
+            f" SELECT n.vehicle_id, {_TIME.format('n.settled')}, {_TIME.format('n.first')}, n.log_id, n.partition"
+            " FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::text[], %b::int[])"
+            " AS n(vehicle_id, settled, first, log_id, partition)"
             " ON CONFLICT (vehicle_id) DO UPDATE SET settled_at = excluded.settled_at,"
             " first_at = least(v.first_at, excluded.first_at), log_id = excluded.log_id,"
             " partition = excluded.partition",
-            (log_id, *(list(column) for column in zip(*anchors, strict=True))),
+            [list(column) for column in zip(*anchors, strict=True)],
         )
         # Whose messages come from elsewhere now: who reads them there judges its past again.
         await self._connection.execute(

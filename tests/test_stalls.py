@@ -48,7 +48,8 @@ def test_the_names_of_a_large_fleet_are_not_searched_for_garbage() -> None:
         vehicles.code(f"V{number}")
     pack = load_pack()
     limits = LimitBook(pack.pack)
-    roster = Roster(JourneyJudge(context_of(pack, vehicles, drivers, limits), []), vehicles, drivers, limits)
+    judge = JourneyJudge(context_of(pack, vehicles, drivers, limits), [])
+    roster = Roster(judge, vehicles, drivers, limits, "log")
     try:
         roster._reserve()
         assert not any(each is vehicles.names or each is drivers.names for each in gc.get_objects())

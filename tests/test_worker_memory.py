@@ -33,7 +33,7 @@ def new_roster() -> Roster:
     pack = load_pack()
     vehicles, drivers, limits = Names(), Names(), LimitBook(pack.pack)
     judge = JourneyJudge(context_of(pack, vehicles, drivers, limits), detector_factories())
-    return Roster(judge, vehicles, drivers, limits)
+    return Roster(judge, vehicles, drivers, limits, "log")
 
 
 async def meet(roster: Roster, connection: Connection, begin: int, end: int) -> None:

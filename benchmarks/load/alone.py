@@ -108,7 +108,7 @@ async def _store(
         if number is not None:
             moved = batch[::_ANCHOR_EVERY_FIXES]
             await vehicles.save_anchors(
-                _LOG, [Anchor(row.fix.vehicle_id, row.fix.time_us, row.fix.time_us, 0) for row in moved]
+                [Anchor(row.fix.vehicle_id, row.fix.time_us, row.fix.time_us, _LOG, 0) for row in moved]
             )
             steps = [
                 Step(part, start, start + _BATCH, _BATCH, 0, _BATCH, newest_us=batch[0].fix.time_us) for part in parts

@@ -168,7 +168,7 @@ class BatchProcessor:
         await store_letters(self._connection, self._positions.log_id, letters)
         replaced = [known[n] for n, _ in settled.replaced]
         anchors = roster.stored(columns, judgement.flags, judgement.settled, rows.partitions, replaced)
-        await self._vehicles.save_anchors(self._positions.log_id, anchors)
+        await self._vehicles.save_anchors(anchors)
         changed = [known[n] for n in settled.added] + replaced
         # Judged here as new and trusted, but what is stored at that moment stays, distrusted: a clock that was ahead
         # when its fix first came. What stands is judged, so the vehicle's past is judged again.

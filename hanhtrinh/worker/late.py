@@ -262,7 +262,7 @@ class LateJudge:
         settled = np.flatnonzero(judged.judgement.settled[: judged.rows])
         settled_us = judged.stored[int(settled[-1])].fix.time_us if len(settled) else begin_us
         first_us = judged.stored[0].fix.time_us
-        await self._vehicles.save_anchors(self._positions.log_id, [Anchor(vehicle_id, settled_us, first_us, partition)])
+        await self._vehicles.save_anchors([Anchor(vehicle_id, settled_us, first_us, self._positions.log_id, partition)])
 
 
 async def _apart(fixes: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:

@@ -27,7 +27,8 @@ ANCHOR_EVERY_US = 3_600 * 1_000_000
 must not move all of them at another. Older ones cost little: a vehicle is rebuilt from its newest settled fix, and its
 anchor is only where the search for that one ends."""
 _PHASES = 64
-
+_ELSEWHERE = -1
+"""For a partition: the vehicle's messages came over another log."""
 
 _MANY = 50_000
 """Vehicles of which the names are many to look through."""
@@ -36,12 +37,13 @@ _MANY = 50_000
 class Roster:
     """Loads vehicles at first sight and forgets them when a partition, or a transaction, is lost."""
 
-    def __init__(self, judge: JourneyJudge, vehicles: Names, drivers: Names, limits: LimitBook) -> None:
-        """`vehicles` and `drivers` are the names that the judge's detectors know."""
+    def __init__(self, judge: JourneyJudge, vehicles: Names, drivers: Names, limits: LimitBook, log_id: str) -> None:
+        """`vehicles` and `drivers`: the names that the judge's detectors know; `log_id`: of the log that is read."""
         self.vehicles = vehicles
         self.drivers = drivers
         self.judge = judge
         self.limits = limits
+        self._log_id = log_id
         self.loaded = np.zeros(0, dtype=np.bool_)
         """Whether the rows below, and the judge's, say how the vehicle stands."""
         self.partition = np.zeros(0, dtype=np.int16)
@@ -138,7 +140,7 @@ class Roster:
         for anchor in anchors:
             code = self.vehicles.code(anchor.vehicle_id)
             self._first_us[code] = anchor.first_us
-            self.partition[code] = anchor.partition
+            self.partition[code] = anchor.partition if anchor.log_id == self._log_id else _ELSEWHERE
             if anchor.settled_us is not None:
                 self._anchor_us[code] = self._settled_us[code] = anchor.settled_us
         stored = await fixes.since([(anchor.vehicle_id, anchor.since_us) for anchor in anchors])
@@ -175,6 +177,7 @@ class Roster:
         `replaced` are rows that took the place of another fix of their moment.
         """
         codes, times_us = columns.vehicle, columns.time_us
+        moved = self.partition[codes] != partitions
         self.partition[codes] = partitions
         self._note_newest(codes, times_us, flags, (flags & CLOCKS) == 0, replaced)
         np.maximum.at(self._settled_us, codes[settled], times_us[settled])
@@ -184,10 +187,10 @@ class Roster:
         wait_us = ANCHOR_EVERY_US // 2 + codes.astype(np.int64) % _PHASES * (ANCHOR_EVERY_US // 2 // _PHASES)
         anchor_us = self._anchor_us[codes]
         overdue = self._settled_us[codes] > np.where(anchor_us == NEVER, NEVER, anchor_us + wait_us)
-        touched = np.unique(codes[older | overdue])
+        touched = np.unique(codes[older | overdue | moved])
         self._anchor_us[touched] = self._settled_us[touched]
         return [
-            Anchor(self.vehicles.names[code], None if anchor == NEVER else anchor, first, partition)
+            Anchor(self.vehicles.names[code], None if anchor == NEVER else anchor, first, self._log_id, partition)
             for code, anchor, first, partition in zip(
                 touched.tolist(),
                 self._anchor_us[touched].tolist(),

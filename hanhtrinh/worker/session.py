@@ -59,7 +59,7 @@ def new_session(
     vehicle_names, driver_names, limits = Names(), Names(), LimitBook(pack.pack)
     context = context_of(pack, vehicle_names, driver_names, limits)
     judge = JourneyJudge(context, detectors)
-    roster = Roster(judge, vehicle_names, driver_names, limits)
+    roster = Roster(judge, vehicle_names, driver_names, limits, positions.log_id)
     fixes, activity = FixStore(connection, ALONE), ActivityStore(connection)
     vehicles, violations, marks = VehicleStore(connection), ViolationStore(connection), MarkStore(connection)
     moving_kmh = pack.pack.activity.moving_kmh
