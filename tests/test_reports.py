@@ -414,6 +414,17 @@ async def test_the_command_writes_the_file_and_tells_the_rows(
     assert out.exists()
 
 
+async def test_the_head_of_a_report_names_the_operator(
+    month: WorkerRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HANHTRINH_DATABASE_URL", month.url)
+    ((operator_id, name),) = await month.rows("SELECT operator_id, name FROM operators ORDER BY 1 LIMIT 1")
+    await _invoke("PL05", "--month", "2026-10", "--operator", operator_id, "-o", str(tmp_path / "PL05.xlsx"))
+    sheet = openpyxl.load_workbook(tmp_path / "PL05.xlsx").active
+    assert sheet is not None
+    assert f"Đơn vị vận tải {name}" in {cell.value for row in sheet.iter_rows(max_row=3) for cell in row}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

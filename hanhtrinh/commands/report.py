@@ -16,6 +16,7 @@ from hanhtrinh.rule_packs import load_pack
 from hanhtrinh.settings import Settings, load_settings
 from storage.connect import connect
 from storage.reports.catalogue import KINDS
+from storage.reports.figures import named
 from storage.reports.scope import ReportError, Scope
 from storage.reports.table import Report
 
@@ -65,6 +66,6 @@ async def _made(settings: Settings, url: str, name: str, scope: Scope) -> Report
     await require_schema(settings, url)
     connection = await connect(url, application_name="hanhtrinh report")
     try:
-        return await KINDS[name].make(connection, scope, numbers)
+        return await KINDS[name].make(connection, await named(connection, scope), numbers)
     finally:
         await connection.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -95,6 +95,13 @@ async def gather(connection: Connection, scope: Scope, kinds: Sequence[str]) -> 
     for name in ("started_at", "ended_at"):
         ours[name] = pd.to_datetime(ours[name], utc=True).dt.tz_convert(ZONE)
     return Figures(vehicles, ours)
+
+
+async def named(connection: Connection, scope: Scope) -> Scope:
+    """With the name of its operator, if it is about one that the registry knows."""
+    cursor = await connection.execute("SELECT name FROM operators WHERE operator_id = %s", (scope.operator_id,))
+    row = await cursor.fetchone()
+    return replace(scope, operator_name=row[0]) if row else scope
 
 
 async def frame_of(connection: Connection, query: str, parameters: Mapping[str, Any]) -> pd.DataFrame:

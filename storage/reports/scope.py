@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,8 @@ class Scope:
     province: str | None = None
     vehicle_id: str | None = None
     confirmed_only: bool = False
+    operator_name: str | None = None
+    """For the head of the report."""
 
     @classmethod
     def of_month(cls, text: str, **rest: object) -> Scope:
@@ -59,4 +61,4 @@ class Scope:
     def before(self) -> Scope:
         """The same of the month before."""
         last = self.first_day - timedelta(days=1)
-        return Scope(last.replace(day=1), self.operator_id, self.province, self.vehicle_id, self.confirmed_only)
+        return replace(self, first_day=last.replace(day=1))
