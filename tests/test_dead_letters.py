@@ -66,6 +66,7 @@ async def judged_by_an_old_version(rig: WorkerRig, messages: Sequence[RawMessage
     await rig.append(messages)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hanhtrinh_json, "decode", old)
+        patch.setattr(hanhtrinh_json, "single_fix", lambda device_id, payload: None)
         await rig.work_off()
 
 
@@ -156,6 +157,7 @@ async def test_a_list_with_one_bad_position_is_sent_once_and_its_good_ones_are_d
     await rig.append([whole])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hanhtrinh_json, "decode", old)
+        patch.setattr(hanhtrinh_json, "single_fix", lambda device_id, payload: None)
         await rig.work_off()
     assert await dead(rig, "retry", "--all", "--json") == (0, '{"sent": 2, "unusable": 0}\n')
     await rig.work_off()

@@ -120,6 +120,8 @@ def walk(chosen: list[Block], folder: Path, user: dict[str, str]) -> None:
         elif "output" in block.marks:
             assert done is not None, f"{block}: there is no run block before it"
             same(block, done)
+        elif "not run" in block.marks:
+            continue
         elif is_run(block):
             done = run(block, folder, user)
         elif block.language == "python":
