@@ -323,6 +323,20 @@ async def test_the_first_moment_of_a_month_belongs_to_it_and_that_of_the_next_do
         assert (await report(rig, "PL14", Scope.of_month(month))).frame["violation_id"].tolist() == told
 
 
+async def test_a_day_on_which_the_vehicle_only_stood_is_no_day_of_driving(make_rig: RigMaker) -> None:
+    rig = await make_rig()
+    await rig.imports("vehicle_id,operator_id,kind\n29B-12345,,goods\n")
+    monday_us = to_us(datetime(2026, 10, 5, 9, tzinfo=ZONE))
+    drive = journey("29B-12345", monday_us, [50.0] * 1_560 + [0.0] * 3, driver_id="D1")
+    parked = [drive[-1]._replace(time_us=drive[-1].time_us + n * 86_400_000_000, speed_kmh=0.0) for n in (1, 2, 3)]
+    await rig.append(message(fix, received_us=fix.time_us) for fix in [*drive, *parked])
+    await rig.work_off()
+    await Sums(rig.connection).bring_up_to_date()
+    assert await rig.one("SELECT count(*) FROM vehicle_days") == 4
+    row = lines(await report(rig, "PL05"))["29B-12345"]
+    assert (row["over_continuous"], row["days_percent"]) == (1, 100.0)
+
+
 async def test_a_month_without_anything_is_an_empty_report_in_every_form(make_rig: RigMaker, tmp_path: Path) -> None:
     rig = await make_rig()
     for name, kind in KINDS.items():
