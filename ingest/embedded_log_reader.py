@@ -12,7 +12,7 @@ import psycopg
 from ingest.embedded_log import CHANNEL, Connect, Connection, ensure_log, log_extents
 from ingest.log import AssignmentChanged, LoadPositions, LogError
 from ingest.positions import outside_log
-from ingest.raw import LogExtent, LogIdentity, LogRecord, LogSlice, RawMessage
+from ingest.raw import LogExtent, LogIdentity, LogRecord, LogRecords, LogSlice, RawMessage
 
 _SLICE_SQL = (
     "SELECT log_offset, topic, payload, received_us, retained FROM embedded_log_messages"
@@ -133,7 +133,7 @@ class EmbeddedLogReader:
                 " embedded_log_messages were deleted by hand. Restore them, or move the position past the hole:"
                 f" `hanhtrinh position set {partition} OFFSET`"
             )
-        return LogSlice(partition, start, next_offset, records)
+        return LogSlice(partition, start, next_offset, LogRecords.of(records))
 
     async def _look_at_stopped(self) -> None:
         """Take the stored positions of stopped partitions again, every few seconds: somebody may have set them."""

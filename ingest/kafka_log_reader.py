@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import CorruptRecordException, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from ingest.kafka_log import KafkaSecurity, KafkaTopic
-from ingest.kafka_record import log_record
+from ingest.kafka_record import log_records
 from ingest.kafka_topic_id import topic_id
 from ingest.log import AssignmentChanged, LoadPositions, LogError
 from ingest.positions import outside_log
@@ -166,7 +166,7 @@ class KafkaLogReader:
                 self._seek_back()
                 return []
             end = records[-1].offset + 1
-            slices.append(LogSlice(partition, position, end, [log_record(record) for record in records]))
+            slices.append(LogSlice(partition, position, end, log_records(records)))
         for part in slices:
             self._positions[part.partition] = part.next
         return slices

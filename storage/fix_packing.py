@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.fix import Fix
+from detectors.fix_table import NUMBERS, OPTIONAL, FixTable
 
 POSTGRES_EPOCH_US = 946_684_800_000_000
 """2000-01-01 UTC in microseconds since 1970: binary timestamptz counts from there."""
@@ -29,7 +29,6 @@ _FORMS = {
 }  # fmt: skip
 FIELDS = tuple(_FORMS)
 """In the order in which they are packed."""
-_OPTIONAL = ("speed_kmh", "heading_deg", "ignition", "door_open", "odometer_km", "satellites", "hdop", "valid")
 
 
 class Judged(NamedTuple):
@@ -52,43 +51,45 @@ class Layout(NamedTuple):
     """One bit for each optional field."""
 
 
-def packed(fixes: Sequence[Fix], judged: Judged) -> Iterator[bytes]:
+def packed(fixes: FixTable, judged: Judged) -> Iterator[bytes]:
     """The rows of these fixes, those of one layout together; without header and end."""
-    if not fixes:
+    if not len(fixes):
         return
-    vehicles, time_us, lat, lon, speed, drivers, *others = zip(*fixes, strict=True)
-    vehicle_ids = [name.encode() for name in vehicles]
-    driver_ids = [None if name is None else name.encode() for name in drivers]
-    columns: dict[str, NDArray[Any]] = {}
-    nulls = np.zeros(len(fixes), dtype=np.int64)
-    for name, values in zip(_OPTIONAL, (speed, *others), strict=True):
-        # numpy reads None as NaN; a real one is left for the database to refuse.
-        columns[name] = column = np.array(values, dtype=np.float64)
-        null = np.isnan(column)
-        for row in np.flatnonzero(null).tolist():
-            null[row] = values[row] is None
-        nulls = nulls << 1 | null
-    columns |= {
-        "vehicle_id": np.array(vehicle_ids, dtype=np.bytes_),
-        "driver_id": np.array([name or b"" for name in driver_ids], dtype=np.bytes_),
-        "time": np.array(time_us, dtype=np.int64) - POSTGRES_EPOCH_US,
-        "lat": np.array(lat, dtype=np.float64),
-        "lon": np.array(lon, dtype=np.float64),
+    vehicle_ids, vehicle_bytes = _texts(fixes.vehicle_ids)
+    driver_ids, driver_bytes = _texts(fixes.driver_ids)
+    columns: dict[str, NDArray[Any]] = {
+        "vehicle_id": vehicle_ids,
+        "driver_id": driver_ids,
+        "time": fixes.time_us - POSTGRES_EPOCH_US,
+        **{name: fixes.number(name) for name in NUMBERS},
         "flags": judged.flags,
         "settled": judged.settled,
         "received_at": judged.received_us - POSTGRES_EPOCH_US,
         "leg_mm": judged.leg_mm,
         "leg_driving_us": judged.leg_driving_us,
     }
-    sizes = (map(len, vehicle_ids), (-1 if name is None else len(name) for name in driver_ids))
-    layouts = np.column_stack([*(np.fromiter(each, np.int64, len(fixes)) for each in sizes), nulls])
-    if (layouts == layouts[0]).all():
-        yield rows_of(Layout(*layouts[0].tolist()), columns)
+    layouts = np.stack([vehicle_bytes, driver_bytes, fixes.nulls])
+    if (layouts == layouts[:, :1]).all():
+        yield rows_of(Layout(*layouts[:, 0].tolist()), columns)
         return
-    kinds, kind_of = np.unique(layouts, axis=0, return_inverse=True)
-    for number, kind in enumerate(kinds.tolist()):
+    kinds, kind_of = np.unique(layouts, axis=1, return_inverse=True)
+    for number, kind in enumerate(kinds.T.tolist()):
         rows = np.flatnonzero(kind_of == number)
         yield rows_of(Layout(*kind), {name: column[rows] for name, column in columns.items()})
+
+
+def _texts(texts: Sequence[str | None]) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
+    """Texts as bytes, and how many each has; None is empty and has -1."""
+    sizes = {-1 if text is None else len(text) for text in texts}
+    if len(sizes) == 1 and -1 not in sizes and 0 not in sizes:
+        size = sizes.pop()
+        together = "".join(texts)  # type: ignore[arg-type]
+        if together.isascii():
+            # Ids of one fleet are alike in length: cut from one piece of bytes.
+            return np.frombuffer(together.encode(), f"S{size}"), np.full(len(texts), size, dtype=np.int64)
+    encoded = [None if text is None else text.encode() for text in texts]
+    lengths = np.array([-1 if text is None else len(text) for text in encoded], dtype=np.int64)
+    return np.array([text or b"" for text in encoded], dtype=np.bytes_), lengths
 
 
 def rows_of(layout: Layout, columns: Mapping[str, NDArray[Any]]) -> bytes:
@@ -104,7 +105,7 @@ def rows_of(layout: Layout, columns: Mapping[str, NDArray[Any]]) -> bytes:
 @lru_cache(maxsize=1_000)
 def _blank_row(layout: Layout) -> NDArray[np.void]:
     """One row with the number of its fields and their lengths filled in. Field "x" is x, "x bytes" its length."""
-    missing = {name for bit, name in enumerate(reversed(_OPTIONAL)) if layout.nulls >> bit & 1}
+    missing = {name for bit, name in enumerate(reversed(OPTIONAL)) if layout.nulls >> bit & 1}
     sizes = {"vehicle_id": layout.vehicle_bytes, "driver_id": layout.driver_bytes}
     shape, lengths = [("fields", ">i2")], {}
     for name, form in _FORMS.items():

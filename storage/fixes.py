@@ -10,6 +10,7 @@ import numpy as np
 from psycopg import AsyncCursor
 
 from detectors.fix import Fix
+from detectors.fix_table import FixTable
 from detectors.precedence import precedence
 from storage.connect import Connection
 from storage.fix_packing import COPY_END, COPY_HEADER, FIELDS, POSTGRES_EPOCH_US, Judged, packed
@@ -41,9 +42,9 @@ class FixRow(NamedTuple):
         )  # fmt: skip
 
 
-def rows_of(fixes: Sequence[Fix], judged: Judged) -> list[FixRow]:
+def rows_of(fixes: FixTable, judged: Judged) -> list[FixRow]:
     """Columns as rows."""
-    return list(map(FixRow, fixes, *(column.tolist() for column in judged)))
+    return list(map(FixRow, map(fixes.fix, range(len(fixes))), *(column.tolist() for column in judged)))
 
 
 def judged_of(rows: Sequence[FixRow]) -> Judged:
@@ -91,11 +92,11 @@ class FixStore:
     async def add_new(self, rows: Sequence[FixRow]) -> None:
         """Store fixes known to be newer than any of their vehicle. UniqueViolation if that is not so."""
         if rows:
-            await self.add_columns([row.fix for row in rows], judged_of(rows))
+            await self.add_table(FixTable.of([row.fix for row in rows]), judged_of(rows))
 
-    async def add_columns(self, fixes: Sequence[Fix], judged: Judged) -> None:
-        """The same, with what was made of the fixes in columns."""
-        if fixes:
+    async def add_table(self, fixes: FixTable, judged: Judged) -> None:
+        """The same by column."""
+        if len(fixes):
             await self._copy("fixes", fixes, judged)
 
     async def settle(self, rows: Sequence[FixRow]) -> Settled:
@@ -106,7 +107,7 @@ class FixStore:
         await connection.execute(
             "CREATE TEMP TABLE IF NOT EXISTS staged_fixes (LIKE fixes INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
         )
-        await self._copy("staged_fixes", [row.fix for row in rows], judged_of(rows))
+        await self._copy("staged_fixes", FixTable.of([row.fix for row in rows]), judged_of(rows))
         added_cursor = await connection.execute(
             f"INSERT INTO fixes ({_COLUMNS}) SELECT {_COLUMNS} FROM staged_fixes"
             f" ON CONFLICT (vehicle_id, time) DO NOTHING RETURNING vehicle_id, {_TIME_US.format('time')}"
@@ -128,7 +129,7 @@ class FixStore:
                 settled.lost.append(number)
         return settled
 
-    async def _copy(self, table: str, fixes: Sequence[Fix], judged: Judged) -> None:
+    async def _copy(self, table: str, fixes: FixTable, judged: Judged) -> None:
         statement = f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT binary)"
         async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
             await copy.write(COPY_HEADER)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from detectors.fix import Fix, to_us
 from ingest.formats import REASONS, Decoded, FormatRegistry, Reject
-from ingest.formats.hanhtrinh_json import _decode_document, _fast_fix, _slow_fix
+from ingest.formats.hanhtrinh_json import _decode_document, _fast_fix, _slow_fix, single_fixes
 from ingest.formats.registry import _route
 from ingest.raw import RawMessage
 
@@ -249,10 +249,31 @@ def test_a_topic_read_at_a_glance_is_read_as_it_would_be_at_length(vehicle_id: s
 def test_no_payload_raises(payload: bytes) -> None:
     for topic in ("hanhtrinh/51B-12345", "owntracks/user/phone"):
         decoded = FormatRegistry().decode(RawMessage(topic, payload, 0))
-        single = FormatRegistry().single_fix(RawMessage(topic, payload, 0))
-        assert single is None or decoded == Decoded([single], [])
+        table, rows = FormatRegistry().single_fixes([topic], [payload])
+        assert not len(rows) or decoded == Decoded([table.fix(0)], [])
         assert bool(decoded.fixes or decoded.rejects) != decoded.ignored
         for reject in decoded.rejects:
             assert reject.reason in REASONS
             assert "\x00" not in reject.detail
             reject.detail.encode()
+
+
+@given(st.lists(near_misses() | JUNK, max_size=12))
+def test_many_messages_at_once_are_read_as_each_by_itself(documents: list[Any]) -> None:
+    payloads = [json.dumps(document).encode() for document in documents]
+    table, rows = single_fixes(["51B-12345"] * len(payloads), payloads)
+    assert len(table) == len(rows)
+    for number, row in enumerate(rows.tolist()):
+        expected = decode(payloads[row])
+        assert expected == Decoded([table.fix(number)], [])
+        assert repr(expected.fixes[0]) == repr(table.fix(number))  # types and the signs of zeros too
+    # Nothing that the typed way takes is left to the slow one.
+    typed = [row for row, payload in enumerate(payloads) if _typed(payload) is not None]
+    assert rows.tolist() == typed
+
+
+def _typed(payload: bytes) -> Fix | None:
+    try:
+        return _fast_fix("51B-12345", _decode_document(payload))
+    except ValueError:
+        return None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from hanhtrinh.worker.inlet import Inlet
 from hanhtrinh.worker.intake import Intake, take_in
 from ingest.formats import FormatRegistry
-from ingest.raw import LogIdentity, LogRecord, LogSlice, RawMessage
+from ingest.raw import LogIdentity, LogRecord, LogRecords, LogSlice, RawMessage
 
 TIME_MS = 1_772_327_730_000
 
@@ -46,7 +46,8 @@ def record(offset: int, fixes: int) -> LogRecord:
 
 def piece(partition: int, begin: int, *fixes: int) -> LogSlice:
     """A slice whose messages hold so many fixes each."""
-    return LogSlice(partition, begin, begin + len(fixes), [record(begin + n, each) for n, each in enumerate(fixes)])
+    records = LogRecords.of(record(begin + n, each) for n, each in enumerate(fixes))
+    return LogSlice(partition, begin, begin + len(fixes), records)
 
 
 def extent(intake: Intake | None) -> list[tuple[int, int, int]]:
@@ -72,7 +73,7 @@ async def test_messages_with_many_fixes_are_spread_over_batches_that_follow_each
     last = batches[-1]
     assert [last.partition_of(row) for row in (0, 49, 50)] == [0, 0, 1]
     assert last.partitions().tolist() == [0] * 50 + [1]
-    assert last.offsets == [8] * 50 + [3]
+    assert last.offsets.tolist() == [8] * 50 + [3]
 
 
 async def test_a_batch_of_large_messages_lets_the_loop_go_between_them() -> None:

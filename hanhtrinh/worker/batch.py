@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from detectors.activity import Activity
 from detectors.checks import Flags, flags_alone
-from detectors.columns import Bool, Code, Columns, columns_of
+from detectors.columns import Bool, Code, Columns
 from detectors.fix import Fix
+from detectors.fix_table import FixTable
 from detectors.hours import LimitWarning
 from detectors.journeys import Judgement
 from detectors.precedence import precedence, same_moment
@@ -109,10 +110,10 @@ class BatchProcessor:
     async def _arrange(self, intake: Intake) -> _Rows:
         """One row for each (vehicle, time), its vehicle known, late ones told apart."""
         roster = self._roster
-        columns = columns_of(intake.fixes, roster.vehicles, roster.drivers)
+        columns = intake.fixes.columns(roster.vehicles, roster.drivers)
         await asyncio.sleep(0)
         await self.know(np.unique(columns.vehicle))
-        received_us = np.array(intake.received_us, dtype=np.int64)
+        received_us = intake.received_us
         flags = flags_alone(columns, self._pack.checks, received_us)
         partitions, usable = intake.partitions(), flags == 0
         newest_us = _newest(partitions[usable], np.minimum(columns.time_us, received_us)[usable])
@@ -121,15 +122,16 @@ class BatchProcessor:
         lost: list[tuple[int, Fix]] = []
         dropped = np.zeros(len(order), dtype=np.bool_)
         for first, end in groups:
-            rivals = sorted(order[first:end].tolist(), key=lambda row: precedence(intake.fixes[row], int(flags[row])))
-            seen = {intake.fixes[rivals[0]]}
-            for row in rivals[1:]:
-                if intake.fixes[row] in seen:
+            rivals = [(row, intake.fixes.fix(row)) for row in order[first:end].tolist()]
+            rivals.sort(key=lambda rival: precedence(rival[1], int(flags[rival[0]])))
+            seen = {rivals[0][1]}
+            for row, fix in rivals[1:]:
+                if fix in seen:
                     doubled.append(row)
                 else:
-                    lost.append((row, intake.fixes[row]))
-                    seen.add(intake.fixes[row])
-            order[first] = rivals[0]
+                    lost.append((row, fix))
+                    seen.add(fix)
+            order[first] = rivals[0][0]
             dropped[first + 1 : end] = True
         order = order[~dropped]
         standing, flags = columns.take(order), flags[order]
@@ -157,12 +159,11 @@ class BatchProcessor:
         sound = (rows.flags & CLOCKS) == 0
         fresh = sound & ~rows.late & (columns.time_us > roster.newest_us[columns.vehicle]) & (not careful)
         known = np.flatnonzero(~fresh).tolist()
-        new, judged = _chosen(intake, rows, judgement, np.flatnonzero(fresh))
-        await self._fixes.add_columns(new, judged)
-        perhaps, judged = _chosen(intake, rows, judgement, np.flatnonzero(~fresh))
-        settled = await self._fixes.settle(rows_of(perhaps, judged))
+        await self._fixes.add_table(*_chosen(intake, rows, judgement, np.flatnonzero(fresh)))
+        perhaps = rows_of(*_chosen(intake, rows, judgement, np.flatnonzero(~fresh)))
+        settled = await self._fixes.settle(perhaps)
         doubled = rows.doubled + [int(rows.order[known[n]]) for n in settled.doubled]
-        lost = rows.lost + [(int(rows.order[known[n]]), intake.fixes[int(rows.order[known[n]])]) for n in settled.lost]
+        lost = rows.lost + [(int(rows.order[known[n]]), perhaps[n].fix) for n in settled.lost]
         displaced = [(int(rows.order[known[n]]), loser) for n, loser in settled.replaced]
         letters = [*intake.letters, *(intake.conflict_letter(row, loser) for row, loser in lost + displaced)]
         await store_letters(self._connection, self._positions.log_id, letters)
@@ -240,10 +241,9 @@ def _marks_of(intake: Intake, rows: _Rows, changed: Sequence[int], roster: Roste
     return list(marks.values())
 
 
-def _chosen(intake: Intake, rows: _Rows, judgement: Judgement, chosen: NDArray[np.intp]) -> tuple[list[Fix], Judged]:
+def _chosen(intake: Intake, rows: _Rows, judgement: Judgement, chosen: NDArray[np.intp]) -> tuple[FixTable, Judged]:
     """The fixes of these rows, and what was made of them."""
-    fixes = intake.fixes
-    return [fixes[row] for row in rows.order[chosen].tolist()], Judged(
+    return intake.fixes.take(rows.order[chosen]), Judged(
         judgement.flags[chosen],
         judgement.settled[chosen],
         rows.received_us[chosen],
@@ -259,7 +259,7 @@ def _newest_receipt(intake: Intake, rows: _Rows, roster: Roster) -> ReceivedUs:
         code = roster.vehicles.known(violation.vehicle_id)
         first, end = np.searchsorted(rows.columns.vehicle, [code, code + 1]).tolist()
         here = rows.received_us[first:end]
-        return int(here.max()) if len(here) else max(intake.received_us)
+        return int(here.max()) if len(here) else int(intake.received_us.max())
 
     return received_us
 

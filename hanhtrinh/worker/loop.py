@@ -223,7 +223,7 @@ class Worker:
         """Judge vehicles with late fixes again before they are rebuilt."""
         if not len(session.pending):
             return
-        for vehicle_id in sorted({fix.vehicle_id for fix in intake.fixes}.intersection(session.pending.late)):
+        for vehicle_id in sorted(set(intake.fixes.vehicle_ids).intersection(session.pending.late)):
             while not session.roster.knows(vehicle_id) and (mark := session.pending.mark_of(vehicle_id)) is not None:
                 await self._rejudge(session, mark)
 

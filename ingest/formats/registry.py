@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from detectors.fix import Fix
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.fix_table import FixTable
 from ingest.formats import hanhtrinh_json, owntracks
 from ingest.formats.checked import MAX_ID_CHARS, checked_id, shown
 from ingest.formats.decoded import Decoded
@@ -41,12 +44,17 @@ class FormatRegistry:
         device_id, decode = self._routes.get(topic) or self._learn(topic)
         return decode(device_id or "", payload)
 
-    def single_fix(self, message: RawMessage) -> Fix | None:
-        """The fix of a message of our own format that holds one and nothing else; None: `decode` says what it holds."""
-        topic = message[0]
-        if topic.startswith(_OWN) and _is_plain(own_id := topic[len(_OWN) :]):
-            return hanhtrinh_json.single_fix(own_id, message[1])
-        return None
+    def single_fixes(self, topics: Sequence[str], payloads: Sequence[bytes]) -> tuple[FixTable, NDArray[np.intp]]:
+        """The fixes of those messages of our own format that hold one and nothing else, and which messages these are.
+
+        What the others hold says `decode`, for each by itself.
+        """
+        ids = [topic[len(_OWN) :] for topic in topics]
+        if all(topic.startswith(_OWN) for topic in topics) and _are_plain(ids):
+            return hanhtrinh_json.single_fixes(ids, payloads)
+        own = [row for row, topic in enumerate(topics) if topic.startswith(_OWN) and _is_plain(ids[row])]
+        table, rows = hanhtrinh_json.single_fixes([ids[row] for row in own], [payloads[row] for row in own])
+        return table, np.array(own, dtype=np.intp)[rows]
 
     def device_id(self, topic: str) -> str | None:
         """The device a topic belongs to; None when no format knows the topic or the id cannot be one."""
@@ -66,6 +74,15 @@ def _is_plain(device_id: str) -> bool:
     return (
         0 < len(device_id) <= MAX_ID_CHARS and device_id.isascii() and device_id.isprintable() and "/" not in device_id
     )
+
+
+def _are_plain(device_ids: Sequence[str]) -> bool:
+    """Whether each of them is plain."""
+    text, sizes = "".join(device_ids), [*map(len, device_ids)]
+    return (
+        min(sizes, default=1) > 0 and max(sizes, default=0) <= MAX_ID_CHARS
+        and text.isascii() and text.isprintable() and "/" not in text
+    )  # fmt: skip
 
 
 def _route(topic: str) -> _Route:
