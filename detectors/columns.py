@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from mmap import mmap
 from typing import TypeVar
@@ -53,13 +53,13 @@ class Names:
         """The code of a name, UNKNOWN when it has none."""
         return UNKNOWN if name is None else self._codes.get(name, UNKNOWN)
 
-    def codes(self, names: Iterable[str | None]) -> Code:
+    def codes(self, names: Sequence[str | None]) -> Code:
         """The codes of many names, in their order."""
-        known = self._codes
         try:
-            return np.array([UNKNOWN if name is None else known[name] for name in names], dtype=np.int32)
+            return np.fromiter(map(self._codes.__getitem__, names), np.int32, len(names))  # type: ignore[arg-type]
         except KeyError:
-            return np.array([self.code(name) for name in names], dtype=np.int32)
+            # One that is new, or nobody.
+            return np.fromiter(map(self.code, names), np.int32, len(names))
 
     def name(self, code: int) -> str | None:
         """The name of a code; None for UNKNOWN."""

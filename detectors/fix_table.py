@@ -37,8 +37,8 @@ class FixTable:
         if not fixes:
             return empty_table()
         vehicles, time_us, lat, lon, speed, drivers, *others = zip(*fixes, strict=True)
-        # numpy reads None as NaN; what is NaN itself is said, and the database refuses it.
-        numbers = np.array((lat, lon, speed, *others), dtype=np.float64)
+        # What is NaN itself is said, and the database refuses it.
+        numbers = numbers_of((lat, lon, speed, *others))
         nulls = null_bits(numbers)
         for row in np.flatnonzero(nulls).tolist():
             nulls[row] = sum(
@@ -95,6 +95,14 @@ class FixTable:
             valid=_or_unknown(self.number("valid")).astype(np.int8),
             limit_kmh=np.full(len(self), np.nan),
         )
+
+
+def numbers_of(columns: Sequence[Sequence[float | None]]) -> Float:
+    """The `numbers` of a table, given by column in the order of `NUMBERS`; None becomes NaN."""
+    numbers = np.empty((len(columns), len(columns[0])))
+    for row, column in zip(numbers, columns, strict=True):
+        row[:] = column
+    return numbers
 
 
 def null_bits(numbers: Float) -> Int:

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import CorruptRecordException, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from ingest.kafka_log import KafkaSecurity, KafkaTopic
-from ingest.kafka_record import log_records
+from ingest.kafka_record import leave_unwrapped, log_records
 from ingest.kafka_topic_id import topic_id
 from ingest.log import AssignmentChanged, LoadPositions, LogError
 from ingest.positions import outside_log
@@ -115,6 +115,7 @@ class KafkaLogReader:
         if self._unloaded:
             await self._reload()
         await self._look_after()
+        leave_unwrapped(consumer)
         try:
             batches = await consumer.getmany(timeout_ms=int(wait_s * 1_000), max_records=max_records)
         except OffsetOutOfRangeError as error:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from ingest.raw import LogRecord, LogRecords, RawMessage
 
-_OURS = {("topic", "received_us")}
+_NAMES = ("topic", "received_us")
+"""Of the headers that our writer begins with."""
 
 
 def log_records(records: Sequence[ConsumerRecord]) -> LogRecords:
@@ -20,29 +21,47 @@ def log_records(records: Sequence[ConsumerRecord]) -> LogRecords:
         return LogRecords.of(map(_log_record, records))
 
 
+def leave_unwrapped(consumer: AIOKafkaConsumer) -> None:
+    """Let what the consumer has fetched come out as the records that aiokafka's parser makes.
+
+    They have all that is asked for here, and a `ConsumerRecord` around each takes longer than parsing it. Where a later
+    aiokafka keeps what it fetched elsewhere, its records come wrapped, and are read the same.
+    """
+    fetched = getattr(getattr(consumer, "_fetcher", None), "_records", None) or {}
+    for result in fetched.values():
+        records = getattr(result, "_partition_records", None)
+        if records is not None:
+            records._consumer_record = _as_it_is
+
+
+def _as_it_is(_partition: TopicPartition, record: ConsumerRecord) -> ConsumerRecord:
+    return record
+
+
 def _our_own(records: Sequence[ConsumerRecord]) -> LogRecords:
     """As our writer makes them; ValueError, IndexError or TypeError when one is not."""
     headers = [record.headers for record in records]
-    if {(each[0][0], each[1][0]) for each in headers} != _OURS:
+    names, topics = zip(*[each[0] for each in headers], strict=True)
+    more_names, received_us = zip(*[each[1] for each in headers], strict=True)
+    if {*names} != {_NAMES[0]} or {*more_names} != {_NAMES[1]}:
         raise ValueError("other headers")
     # One decoding for all; a topic with a line's end in it makes one more line.
-    topics = b"\n".join([each[0][1] for each in headers]).decode().split("\n")
-    if len(topics) != len(records):
+    texts = b"\n".join(topics).decode().split("\n")
+    if len(texts) != len(records):
         raise ValueError("a line's end in a topic")
     first, last = records[0].offset, records[-1].offset
-    whole = last - first + 1 == len(records)
     return LogRecords(
-        range(first, last + 1) if whole else [record.offset for record in records],
-        topics,
+        range(first, last + 1) if last - first + 1 == len(records) else [record.offset for record in records],
+        texts,
         [record.value or b"" for record in records],
-        [int(each[1][1]) for each in headers],
-        [len(each) > 2 for each in headers],
+        [*map(int, received_us)],
+        [size > len(_NAMES) for size in map(len, headers)],
     )
 
 
 def _log_record(record: ConsumerRecord) -> LogRecord:
     headers = record.headers
-    if len(headers) >= 2 and (headers[0][0], headers[1][0]) in _OURS:
+    if len(headers) >= 2 and (headers[0][0], headers[1][0]) == _NAMES:
         try:
             message = RawMessage(headers[0][1].decode(), record.value or b"", int(headers[1][1]), len(headers) > 2)
             return LogRecord(record.offset, message)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from detectors.activity import Activity
 from detectors.hours import Interval, Line, shown_driving
 from storage.connect import Connection
-from storage.fix_packing import POSTGRES_EPOCH_US
+from storage.copy_rows import COPY_END, COPY_HEADER, POSTGRES_EPOCH_US, TEXT, alike, blank_row, filled, texts_of
 
 _TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
 _TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"
@@ -65,6 +68,24 @@ def _change(row: tuple[Any, ...]) -> ActivityChange:
     return ActivityChange(vehicle_id, time_us, driver_id, Activity[activity.upper()])
 
 
+_FORMS = {"vehicle_id": TEXT, "time": ">i8", "driver_id": TEXT, "activity": TEXT}
+
+
+def _packed(changes: Sequence[ActivityChange]) -> Iterator[bytes]:
+    vehicles, times_us, drivers, activities = zip(*changes, strict=True)
+    names = {activity: activity.name.lower() for activity in set(activities)}
+    texts = {
+        "vehicle_id": texts_of(vehicles),
+        "driver_id": texts_of(drivers),
+        "activity": texts_of([names[activity] for activity in activities]),
+    }
+    columns: dict[str, NDArray[Any]] = {"time": np.array(times_us, dtype=np.int64) - POSTGRES_EPOCH_US}
+    columns |= {name: column for name, (column, _) in texts.items()}
+    for sizes, rows in alike(*(lengths for _, lengths in texts.values())):
+        blank = blank_row(_FORMS, dict(zip(texts, sizes, strict=True)))
+        yield filled(blank, {name: column[rows] for name, column in columns.items()})
+
+
 class ActivityStore:
     """Reads and writes activity inside the caller's transaction."""
 
@@ -75,11 +96,9 @@ class ActivityStore:
         """Append changes newer than any of their vehicle."""
         if not changes:
             return
-        statement = "COPY activity_changes (vehicle_id, time, driver_id, activity) FROM STDIN (FORMAT binary)"
+        statement = f"COPY activity_changes ({', '.join(_FORMS)}) FROM STDIN (FORMAT binary)"
         async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.set_types(("text", "int8", "text", "text"))
-            for vehicle_id, time_us, driver_id, activity in changes:
-                await copy.write_row((vehicle_id, time_us - POSTGRES_EPOCH_US, driver_id, activity.name.lower()))
+            await copy.write(b"".join((COPY_HEADER, *_packed(changes), COPY_END)))
 
     async def latest(self, vehicle_ids: Sequence[str]) -> dict[str, ActivityChange]:
         """The newest change of each vehicle that has one."""

@@ -136,8 +136,9 @@ class EmbeddedDatabase:
         if unfinished.exists():
             shutil.rmtree(unfinished)
         self._as_account(
-            str(programs() / "initdb"), "--auth=trust", "--encoding=utf8", "--locale=C.UTF-8", "-U", "postgres",
-            "-D", str(unfinished),
+            # The server's own locale compares ids byte by byte; the system's of the same name asks its C library.
+            str(programs() / "initdb"), "--auth=trust", "--encoding=utf8", "--locale=C.UTF-8",
+            "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "-U", "postgres", "-D", str(unfinished),
         )  # fmt: skip
         self._as_account("mv", str(unfinished), str(self._cluster))
 

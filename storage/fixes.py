@@ -13,7 +13,8 @@ from detectors.fix import Fix
 from detectors.fix_table import FixTable
 from detectors.precedence import precedence
 from storage.connect import Connection
-from storage.fix_packing import COPY_END, COPY_HEADER, FIELDS, POSTGRES_EPOCH_US, Judged, packed
+from storage.copy_rows import COPY_END, COPY_HEADER, POSTGRES_EPOCH_US
+from storage.fix_packing import FIELDS, Judged, packed
 
 _COLUMNS = ", ".join(FIELDS)
 _TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"

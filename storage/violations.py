@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from detectors.fix import from_us, to_us
@@ -55,6 +56,13 @@ class StageCount(NamedTuple):
     stage: str
 
 
+class _Alert(NamedTuple):
+    """An alert on its way; once it is written the cursor tells whether it was there before."""
+
+    cursor: psycopg.AsyncCursor[Any]
+    stage: StageCount
+
+
 class ViolationStore:
     """Writes violations inside the caller's transaction. Writing the same again changes nothing."""
 
@@ -71,21 +79,24 @@ class ViolationStore:
             return []
         ids = [violation.violation_id for violation in violations]
         stored, told = await self._load(ids), await self._told(ids)
-        stages: list[StageCount] = []
-        for violation in violations:
-            old = stored.get(violation.violation_id)
-            if old is not None:
-                # Whose it was stays written: history does not follow a vehicle that is sold.
-                operator_id = old["operator_id"] or violation.operator_id
-                violation = replace(violation, excused=excuse_of(old), operator_id=operator_id)
-            row = row_of(violation)
-            if old is None:
-                await self._open(row, why)
-            elif differs(old, row):
-                await self._update(row, old)
-                await self._revise_update(row, old, why)
-            stored[violation.violation_id] = row
-            stages += await self._alert(violation, received_us(violation), told)
+        alerts: list[_Alert] = []
+        # Nothing is asked from here on: one answer for all of it instead of one for each row.
+        async with self._connection.pipeline():
+            for violation in violations:
+                old = stored.get(violation.violation_id)
+                if old is not None:
+                    # Whose it was stays written: history does not follow a vehicle that is sold.
+                    operator_id = old["operator_id"] or violation.operator_id
+                    violation = replace(violation, excused=excuse_of(old), operator_id=operator_id)
+                row = row_of(violation)
+                if old is None:
+                    await self._open(row, why)
+                elif differs(old, row):
+                    await self._update(row, old)
+                    await self._revise_update(row, old, why)
+                stored[violation.violation_id] = row
+                alerts += await self._alert(violation, received_us(violation), told)
+        stages = [stage for cursor, stage in alerts if cursor.rowcount]
         if stages:
             await self._connection.execute("NOTIFY hanhtrinh_alerts")
         return stages
@@ -271,8 +282,8 @@ class ViolationStore:
         cursor = await self._connection.execute("SELECT alert_id FROM alerts WHERE alert_id = ANY(%s)", (alert_ids,))
         return {alert_id for (alert_id,) in await cursor.fetchall()}
 
-    async def _alert(self, violation: Violation, received_us: int, told: Container[str]) -> list[StageCount]:
-        """The alert rows this violation should have by now; those that are there stay as they are."""
+    async def _alert(self, violation: Violation, received_us: int, told: Container[str]) -> list[_Alert]:
+        """Write the alert rows this violation should have by now; those that are there stay as they are."""
         stages = [("opened", violation.proven_us)]
         if violation.closed_us is not None:
             stages.append(("closed", violation.closed_us))
@@ -293,8 +304,7 @@ class ViolationStore:
                     Jsonb(violation.to_wire()),
                 ),
             )
-            if cursor.rowcount:
-                written.append(StageCount(violation.kind, stage))
+            written.append(_Alert(cursor, StageCount(violation.kind, stage)))
         return written
 
     async def _told_already(self, violation: Violation) -> None:

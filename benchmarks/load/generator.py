@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.load.traffic import SLOTS_PER_S, SPEEDING_EVERY_S, Record, Traffic
+from benchmarks.load.traffic import EVERY_S, SLOTS, SLOTS_PER_S, SPEEDING_EVERY_S, Record, Traffic
 
 _REQUEST_BYTES = 1_000_000
 _SLOT_US = 1_000_000 // SLOTS_PER_S
@@ -32,20 +32,23 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--vehicles", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True, help="drivers pass their four hours within so many")
-    parser.add_argument("--backlog", type=float, default=0.0, help="begin with what was sent in so many seconds before")
+    parser.add_argument("--rounds", type=int, default=0, help="begin with so many fixes of each vehicle, until SIGUSR1")
+    parser.add_argument("--backlog", type=float, default=0.0, help="go on with what was sent in so many seconds before")
     parser.add_argument("--speeding-every", type=int, default=SPEEDING_EVERY_S, help="seconds, of each vehicle")
     chosen = parser.parse_args()
-    tired_within_s = chosen.backlog + chosen.seconds
+    tired_within_s = chosen.rounds * EVERY_S + chosen.backlog + chosen.seconds
     traffic = Traffic(chosen.vehicles, chosen.partitions, tired_within_s, chosen.speeding_every)
     gc.freeze()
     gc.disable()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_generate(chosen.bootstrap, chosen.topic, traffic, chosen.backlog))
+        runner.run(_generate(chosen.bootstrap, chosen.topic, traffic, chosen.rounds, chosen.backlog))
 
 
-async def _generate(bootstrap: str, topic: str, traffic: Traffic, backlog_s: float) -> None:
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+async def _generate(bootstrap: str, topic: str, traffic: Traffic, rounds: int, backlog_s: float) -> None:
+    stop, go_on = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, go_on.set)
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         acks="all",
@@ -55,8 +58,18 @@ async def _generate(bootstrap: str, topic: str, traffic: Traffic, backlog_s: flo
     )
     await producer.start()
     try:
-        began_us = _now_us() - int(backlog_s * 1e6)
-        number = sent = 0
+        first_us, sent = _now_us() - int((rounds * EVERY_S + backlog_s) * 1e6), 0
+        for number in range(rounds * SLOTS):
+            parts = traffic.slot(number, first_us + number * _SLOT_US)
+            await _send(producer, topic, parts)
+            sent += sum(map(len, parts))
+        if rounds:
+            _tell(sent, 0.0)
+            await asyncio.wait(
+                [asyncio.create_task(each.wait()) for each in (go_on, stop)], return_when="FIRST_COMPLETED"
+            )
+        number = rounds * SLOTS
+        began_us = _now_us() - int(backlog_s * 1e6) - number * _SLOT_US
         while not stop.is_set():
             time_us = began_us + number * _SLOT_US
             ahead_s = (time_us - _now_us()) / 1e6

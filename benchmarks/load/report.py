@@ -42,9 +42,12 @@ def _steady(found: Found, rate: float) -> list[Figure]:
         _one("lag, median", "s of traffic", statistics.median(lags)),
         _one("lag, highest", "s of traffic", lags[-1]),
         _one("lag at the end less that at the start", "messages", steady[-1].lag - steady[0].lag),
-        _one("event to commit, median", "s", found.commit_s[0]),
-        _one("event to commit, 99th percentile", "s", found.commit_s[1]),
     ]
+    if found.commit_s is not None:
+        figures += [
+            _one("event to commit, median", "s", found.commit_s[0]),
+            _one("event to commit, 99th percentile", "s", found.commit_s[1]),
+        ]
     if found.alert_s:
         waits = sorted(found.alert_s)
         figures += [

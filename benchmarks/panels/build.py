@@ -32,7 +32,8 @@ from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.rule_packs import load_pack
 from storage.activity import ActivityChange, ActivityStore, LineState
 from storage.connect import Connection, connect
-from storage.fix_packing import COPY_END, COPY_HEADER, FIELDS, POSTGRES_EPOCH_US, Layout, rows_of
+from storage.copy_rows import COPY_END, COPY_HEADER, POSTGRES_EPOCH_US
+from storage.fix_packing import FIELDS, Layout, rows_of
 from storage.fixes import FixStore
 from storage.last_positions import LastPosition, save_last_positions
 from storage.registry import import_file

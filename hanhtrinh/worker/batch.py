@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -93,9 +93,12 @@ class BatchProcessor:
         """Load these vehicles if they are not known."""
         await self._roster.load(codes, self._fixes, self._vehicles, self._activity, self._violations)
 
-    async def process(self, intake: Intake, *, careful: bool = False) -> BatchResult:
+    async def process(
+        self, intake: Intake, storing: Callable[[Intake], None] | None = None, *, careful: bool = False
+    ) -> BatchResult:
         """Judge and commit. Fenced when another worker owns a partition by now; psycopg errors as they come.
 
+        `storing` is called when there is nothing left to do here but to wait for the database.
         `careful` takes no fix for new without asking the database: after a UniqueViolation.
         """
         rows = await self._arrange(intake)
@@ -104,6 +107,8 @@ class BatchProcessor:
         await asyncio.sleep(0)
         judgement = self._judge(rows)
         await asyncio.sleep(0)
+        if storing is not None:
+            storing(intake)
         async with self._connection.transaction():
             return await self._commit(intake, rows, judgement, careful=careful)
 

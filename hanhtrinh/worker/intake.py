@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import msgspec
 import numpy as np
@@ -177,8 +178,11 @@ def _take_some(intake: Intake, taken: _Taken, piece: LogSlice, begin: int, forma
 
 def _some_of(records: LogRecords, begin: int) -> LogRecords:
     """As many of the records from one on as are decoded in one go, at least one."""
-    sizes = np.cumsum([len(payload) for payload in records.payloads[begin : begin + _AT_ONCE]])
-    return records.part(begin, begin + max(1, int(np.searchsorted(sizes, _BYTES_AT_ONCE, side="right"))))
+    some = records.part(begin, begin + _AT_ONCE)
+    sizes = list(map(len, some.payloads))
+    if sum(sizes) <= _BYTES_AT_ONCE:
+        return some
+    return some.part(0, max(1, bisect_right(list(accumulate(sizes)), _BYTES_AT_ONCE)))
 
 
 def _take_one(

@@ -169,7 +169,6 @@ class Worker:
             return
         try:
             if intake is not None:
-                self._inlet.read_ahead(intake, self._limits.max_wait_s)
                 await self._process(session, intake)
             await self._look_for_marks(session)
             await self._rejudge_due(session)
@@ -200,7 +199,7 @@ class Worker:
         began_s = time.perf_counter()
         await self._catch_up(session, intake)
         try:
-            result = await session.batch.process(intake, careful=careful)
+            result = await session.batch.process(intake, self._read_ahead, careful=careful)
         except psycopg.errors.UniqueViolation as error:
             # Stored once by a clock that ran ahead, and new to a state that knows sound clocks only.
             session.roster.forget()
@@ -218,6 +217,9 @@ class Worker:
         self._committed_s = time.monotonic()
         session.pending.add(result.marks)
         self._count(result, time.perf_counter() - began_s)
+
+    def _read_ahead(self, intake: Intake) -> None:
+        self._inlet.read_ahead(intake, self._limits.max_wait_s)
 
     async def _catch_up(self, session: Session, intake: Intake) -> None:
         """Judge vehicles with late fixes again before they are rebuilt."""

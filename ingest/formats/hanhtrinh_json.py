@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from detectors.columns import Int
 from detectors.fix import Fix, to_us
-from detectors.fix_table import FixTable, empty_table, null_bits
+from detectors.fix_table import FixTable, empty_table, null_bits, numbers_of
 from ingest.formats.checked import (
     HDOP,
     HEADING_DEG,
@@ -91,7 +91,7 @@ def single_fixes(vehicle_ids: Sequence[str], payloads: Sequence[bytes]) -> tuple
         return empty_table(), rows
     times, lat, lon, named, drivers, *others = zip(*map(_values_of, documents), strict=True)
     # Plus zero: as in `checked_fix`.
-    numbers = np.array((lat, lon, *others), dtype=np.float64) + 0.0
+    numbers = numbers_of((lat, lon, *others)) + 0.0
     time_us = _times_us(times)
     good = (time_us >= _FIRST_US) & (time_us <= _LAST_US)
     if list(named) != ids:
