@@ -14,10 +14,11 @@ from benchmarks.plain_judge import Judge, Numbers, Speeding, Vehicle
 from benchmarks.servers import Servers
 from benchmarks.workload import fleet_fixes
 from detectors.checks import Flags, flags_alone
-from detectors.columns import Columns, Int, Names, columns_of
+from detectors.columns import Columns, Int, columns_of
 from detectors.fix import Fix
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.names import Names
 from detectors.violation import Violation
 from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.rule_packs import LoadedPack, load_pack

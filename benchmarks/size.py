@@ -11,10 +11,11 @@ from benchmarks.measure import Figure, Report
 from benchmarks.servers import Servers
 from benchmarks.workload import fleet_fixes
 from detectors.checks import ALONE
-from detectors.columns import Names, columns_of
+from detectors.columns import columns_of
 from detectors.fix import Fix
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.names import Names
 from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.rule_packs import load_pack
 from storage.connect import Connection, connect

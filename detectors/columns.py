@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from mmap import mmap
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.fix import Fix
+
+if TYPE_CHECKING:
+    from detectors.names import Names
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -24,46 +27,6 @@ UNKNOWN = -1
 """Code of a driver nobody named; also "not said" in the int8 and int16 columns."""
 
 _LARGE = 2**20
-
-
-class Names:
-    """Gives each name a small number, once and for good: about 160 bytes a name of up to 15 characters (law 7)."""
-
-    __slots__ = ("_codes", "names")
-
-    def __init__(self) -> None:
-        # Without None, which is no string: a dict of nothing but strings is a third smaller.
-        self._codes: dict[str, int] = {}
-        self.names: list[str] = []
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def code(self, name: str | None) -> int:
-        """The code of a name, new if need be; None is UNKNOWN."""
-        if name is None:
-            return UNKNOWN
-        code = self._codes.get(name)
-        if code is None:
-            code = self._codes[name] = len(self.names)
-            self.names.append(name)
-        return code
-
-    def known(self, name: str | None) -> int:
-        """The code of a name, UNKNOWN when it has none."""
-        return UNKNOWN if name is None else self._codes.get(name, UNKNOWN)
-
-    def codes(self, names: Sequence[str | None]) -> Code:
-        """The codes of many names, in their order."""
-        try:
-            return np.fromiter(map(self._codes.__getitem__, names), np.int32, len(names))  # type: ignore[arg-type]
-        except KeyError:
-            # One that is new, or nobody.
-            return np.fromiter(map(self.code, names), np.int32, len(names))
-
-    def name(self, code: int) -> str | None:
-        """The name of a code; None for UNKNOWN."""
-        return None if code == UNKNOWN else self.names[code]
 
 
 @dataclass(slots=True)

@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import NamedTuple, Protocol
 
-from detectors.columns import Bool, Code, Columns, Float, Int, Names
+from detectors.columns import Bool, Code, Columns, Float, Int
 from detectors.limits import LimitBook
+from detectors.names import Names
 from detectors.rules import RulePack
 from detectors.violation import Violation
 

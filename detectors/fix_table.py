@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.columns import UNKNOWN, Bool, Columns, Float, Int, Names
+from detectors.columns import UNKNOWN, Bool, Columns, Float, Int
 from detectors.fix import Fix
+from detectors.names import Names
 
 OPTIONAL = ("speed_kmh", "heading_deg", "ignition", "door_open", "odometer_km", "satellites", "hdop", "valid")
 """The numbers that a tracker need not tell."""

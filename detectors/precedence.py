@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.checks import Flags
-from detectors.columns import Code, Columns, Int, Names
+from detectors.columns import Code, Columns, Int
 from detectors.fix import Fix
+from detectors.names import Names
 
 
 def precedence(fix: Fix, flags_alone: int) -> tuple[Any, ...]:

@@ -9,10 +9,11 @@ import numpy as np
 
 from detectors.activity import Activity, ActivityChanges
 from detectors.checks import NEVER, Check, flags_alone
-from detectors.columns import Columns, Names
+from detectors.columns import Columns
 from detectors.detector import Context, Factory
 from detectors.hours import HoursRules, Interval, Line, judge_hours, shown_driving
 from detectors.journeys import JourneyJudge
+from detectors.names import Names
 from detectors.precedence import standing_rows
 from detectors.silence import Silences
 from detectors.violation import Violation

@@ -19,9 +19,9 @@ from alerts.message import Wording
 from alerts.pace import Pace
 from alerts.phrases import LANGUAGES
 from alerts.route import Audience, PacedRoute, Route
-from detectors.columns import Names
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.names import Names
 from detectors.violation import DRIVING_TIME_KINDS
 from hanhtrinh.channels import build_channels
 from hanhtrinh.detectors import context_of, detector_factories

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import cast
 
-from detectors.columns import Names
 from detectors.detector import Context, Factory
 from detectors.limits import LimitBook
+from detectors.names import Names
 from detectors.silence import SilenceDetector
 from detectors.speeding_detector import SpeedingDetector
 from hanhtrinh.rule_packs import LoadedPack

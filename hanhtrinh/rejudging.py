@@ -12,10 +12,10 @@ from datetime import date
 from typing import NamedTuple
 
 from detectors.checks import ALONE
-from detectors.columns import Names
 from detectors.detector import Factory
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.names import Names
 from hanhtrinh.detectors import context_of
 from hanhtrinh.differences import Difference, differences_of
 from hanhtrinh.driver_packs import DriverPacks

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from detectors.checks import ALONE, flags_alone
-from detectors.columns import Columns, Names, columns_of
+from detectors.columns import Columns, columns_of
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.names import Names
 from detectors.recording import judge_recording
 from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.rule_packs import LoadedPack

@@ -16,13 +16,14 @@ import numpy as np
 
 from detectors.activity import Activity
 from detectors.checks import flags_alone
-from detectors.columns import Columns, Names, columns_of
+from detectors.columns import Columns, columns_of
 from detectors.detector import Factory
 from detectors.fix import Fix, to_us
 from detectors.hours import Interval
 from detectors.hours_rules import NO_RULE
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.names import Names
 from detectors.overrides import Override, Scope, concerning
 from detectors.recording import RecordingJudgement, judge_recording
 from detectors.speeding_detector import SpeedingDetector

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from detectors.columns import Names
 from detectors.fix import Fix, to_us
+from detectors.names import Names
 from hanhtrinh.worker.intake import encode
 from ingest.recordings import ColumnMapping, Recording
 from ingest.simulator import CALM, Fleet

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from detectors.checks import Check, flags_alone
-from detectors.columns import Names, columns_of
+from detectors.columns import columns_of
 from detectors.fix import Fix, to_us
+from detectors.names import Names
 from hanhtrinh.rule_packs import load_pack
 from tests.scenario import HOME, MONDAY, Office, Stream, fixes, north_of
 

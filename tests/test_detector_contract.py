@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 from detectors.checks import flags_alone
-from detectors.columns import Columns, Names, columns_of, concatenate
+from detectors.columns import Columns, columns_of, concatenate
 from detectors.detector import Context, Factory
 from detectors.fix import Fix, to_us
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.names import Names
 from detectors.recording import judge_recording
 from detectors.violation import Violation
 from hanhtrinh.detectors import detector_factories

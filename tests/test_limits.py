@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from detectors.columns import Names
 from detectors.limits import LimitBook, LimitSource
+from detectors.names import Names
 from hanhtrinh.rule_packs import load_pack
 from tests.scenario import CAR, Office, fixes, only
 

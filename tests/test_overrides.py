@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.columns import Names
 from detectors.limits import LimitBook
+from detectors.names import Names
 from detectors.overrides import Override, OverrideBook, Scope, concerning, demand_overridable, overridable
 from detectors.rule_versions import VersionTable
 from detectors.rules import dated

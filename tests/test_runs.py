@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.columns import Names, columns_of
+from detectors.columns import columns_of
 from detectors.fix import Fix, to_us
+from detectors.names import Names
 from detectors.rule_versions import Version
 from detectors.runs import LabelledFixes, label_of, runs_of
 from detectors.speeding import Label, Run

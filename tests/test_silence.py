@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.columns import Names, columns_of
+from detectors.columns import columns_of
 from detectors.fix import Fix, to_us
+from detectors.names import Names
 from detectors.recording import judge_recording
 from detectors.silence import SilenceDetector
 from detectors.violation import Violation

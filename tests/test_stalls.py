@@ -7,9 +7,9 @@ import gc
 import threading
 import time
 
-from detectors.columns import Names
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.names import Names
 from hanhtrinh.detectors import context_of
 from hanhtrinh.rule_packs import load_pack
 from hanhtrinh.stalls import watch_stalls

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from detectors.checks import ALONE
-from detectors.columns import Names, columns_of, room_for
+from detectors.columns import columns_of, room_for
 from detectors.fix import Fix, to_us
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.names import Names
 from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.rule_packs import load_pack
 from hanhtrinh.worker.roster import Roster

@@ -22,10 +22,11 @@ from benchmarks.panels.fleet import Fleet
 from benchmarks.panels.lines import judged_lines
 from detectors.activity import Activity, ActivityChanges
 from detectors.checks import NEVER, flags_alone
-from detectors.columns import UNKNOWN, Names
+from detectors.columns import UNKNOWN
 from detectors.fix import from_us, to_us
 from detectors.hours import LimitWarning, Line
 from detectors.journeys import JourneyJudge, Judgement
+from detectors.names import Names
 from detectors.silence import Silences
 from detectors.violation import Violation
 from hanhtrinh.detectors import context_of, detector_factories

@@ -17,9 +17,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from detectors.columns import Code, Columns, Names, concatenate
+from detectors.columns import Code, Columns, concatenate
 from detectors.hours import HoursRules
 from detectors.limits import LimitBook
+from detectors.names import Names
 from detectors.overrides import concerning
 from detectors.recording import RecordingJudgement, judge_recording
 from detectors.rules import RulePack

@@ -18,12 +18,13 @@ import numpy as np
 
 from detectors.activity import Activity
 from detectors.checks import ALONE, NEVER
-from detectors.columns import Bool, Columns, Names, columns_of
+from detectors.columns import Bool, Columns, columns_of
 from detectors.detector import Factory
 from detectors.fix import from_us
 from detectors.hours import Line
 from detectors.journeys import JourneyJudge, Judgement
 from detectors.limits import LimitBook
+from detectors.names import Names
 from detectors.silence import Silences
 from detectors.violation import Violation
 from hanhtrinh.detectors import context_of

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.checks import ALONE, NEVER, Check, Flags
-from detectors.columns import UNKNOWN, Bool, Code, Columns, Names, columns_of, grown, room_for
+from detectors.columns import UNKNOWN, Bool, Code, Columns, columns_of, grown, room_for
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.names import Names
 from hanhtrinh.garbage import keep_for_good
 from hanhtrinh.worker.lines import KnownLines
 from storage.activity import ActivityStore

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from detectors.checks import ALONE
-from detectors.columns import Names
 from detectors.detector import Factory
 from detectors.journeys import JourneyJudge
 from detectors.limits import LimitBook
+from detectors.names import Names
 from detectors.silence import Silences
 from hanhtrinh.detectors import context_of
 from hanhtrinh.driver_packs import DriverPacks

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detectors.columns import Names
 from detectors.fix import from_us
+from detectors.names import Names
 from ingest.formats import FixError, parse_time
 from ingest.formats.checked import (
     HDOP,

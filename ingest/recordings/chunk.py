@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detectors.columns import Columns, Names
+from detectors.columns import Columns
 from detectors.fix import Fix
+from detectors.names import Names
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

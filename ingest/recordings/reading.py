@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from detectors.columns import Names
+from detectors.names import Names
 from ingest.formats import FixError, hanhtrinh_json
 from ingest.formats.checked import checked_id
 from ingest.recordings.building import ChunkBuilder
