@@ -75,8 +75,8 @@ class FixTable:
         """The chosen rows, in the order given."""
         chosen = rows.tolist()
         return FixTable(
-            [self.vehicle_ids[row] for row in chosen],
-            [self.driver_ids[row] for row in chosen],
+            list(map(self.vehicle_ids.__getitem__, chosen)),
+            list(map(self.driver_ids.__getitem__, chosen)),
             self.time_us.take(rows),
             self.numbers.take(rows, axis=1),
             self.nulls.take(rows),

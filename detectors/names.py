@@ -153,10 +153,12 @@ def _key(name: str) -> tuple[int, int]:
 
 def _keys_of(names: Sequence[str | None]) -> Keys | None:
     """The keys of these names if all of them are plain."""
-    if None in names:
+    try:
+        together = "".join(names)  # type: ignore[arg-type]
+    except TypeError:
+        # Somebody is nobody.
         return None
     sizes = set(map(len, names))  # type: ignore[arg-type]
-    together = "".join(names)  # type: ignore[arg-type]
     if not sizes or min(sizes) == 0 or max(sizes) > _PLAIN_BYTES or not together.isascii() or "\0" in together:
         return None
     if len(sizes) == 1:

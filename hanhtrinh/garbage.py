@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-_OBJECTS_BETWEEN_COLLECTIONS = 100_000
+_OBJECTS_BETWEEN_COLLECTIONS = 500_000
 
 
 def keep_for_good() -> None:
@@ -16,7 +16,7 @@ def keep_for_good() -> None:
 
 
 def collect_rarely() -> None:
-    """Let the garbage collector run once or twice a batch, not after every 700 objects.
+    """Let the garbage collector run every ten batches or so, not after every 700 objects.
 
     A batch is tens of thousands of tuples that hold no cycles: looking through them again and again was a quarter of
     the worker's CPU. What was loaded before stays for the life of the process and is never looked at.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from ingest.raw import LogRecord, LogRecords, RawMessage
@@ -41,21 +42,22 @@ def _as_it_is(_partition: TopicPartition, record: ConsumerRecord) -> ConsumerRec
 def _our_own(records: Sequence[ConsumerRecord]) -> LogRecords:
     """As our writer makes them; ValueError, IndexError or TypeError when one is not."""
     headers = [record.headers for record in records]
+    size = len(headers)
     names, topics = zip(*[each[0] for each in headers], strict=True)
     more_names, received_us = zip(*[each[1] for each in headers], strict=True)
-    if {*names} != {_NAMES[0]} or {*more_names} != {_NAMES[1]}:
+    if names != _NAMES[:1] * size or more_names != _NAMES[1:] * size or not b"".join(received_us).isdigit():
         raise ValueError("other headers")
     # One decoding for all; a topic with a line's end in it makes one more line.
-    texts = b"\n".join(topics).decode().split("\n")
-    if len(texts) != len(records):
-        raise ValueError("a line's end in a topic")
+    texts, times_us = b"\n".join(topics).decode().split("\n"), np.fromstring(b" ".join(received_us), np.int64, sep=" ")
+    if len(texts) != size or len(times_us) != size:
+        raise ValueError("a line's end in a topic, or a header that is empty")
     first, last = records[0].offset, records[-1].offset
     return LogRecords(
-        range(first, last + 1) if last - first + 1 == len(records) else [record.offset for record in records],
+        range(first, last + 1) if last - first + 1 == size else [record.offset for record in records],
         texts,
         [record.value or b"" for record in records],
-        [*map(int, received_us)],
-        [size > len(_NAMES) for size in map(len, headers)],
+        times_us,
+        [False] * size if set(map(len, headers)) == {len(_NAMES)} else [len(each) > len(_NAMES) for each in headers],
     )
 
 

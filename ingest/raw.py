@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class RawMessage(NamedTuple):
     """Bytes as a tracker sent them; never altered on the way to the worker."""
@@ -32,14 +35,15 @@ class LogRecords:
     offsets: Sequence[int]
     topics: Sequence[str]
     payloads: Sequence[bytes]
-    received_us: Sequence[int]
+    received_us: NDArray[np.int64]
     retained: Sequence[bool]
 
     @classmethod
     def of(cls, records: Iterable[LogRecord]) -> LogRecords:
         """By column what is there one by one."""
         rows = [(offset, *message) for offset, message in records]
-        return cls(*map(list, zip(*rows, strict=True))) if rows else cls([], [], [], [], [])
+        offsets, topics, payloads, received_us, retained = zip(*rows, strict=True) if rows else ((),) * 5
+        return cls(offsets, topics, payloads, np.array(received_us, dtype=np.int64), retained)
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -52,7 +56,8 @@ class LogRecords:
 
     def message(self, number: int) -> RawMessage:
         """The message of one record."""
-        return RawMessage(self.topics[number], self.payloads[number], self.received_us[number], self.retained[number])
+        received_us = int(self.received_us[number])
+        return RawMessage(self.topics[number], self.payloads[number], received_us, self.retained[number])
 
     def part(self, begin: int, end: int | None = None) -> LogRecords:
         """The records from one up to, not including, another."""

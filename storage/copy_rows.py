@@ -8,6 +8,7 @@ there are few. Row by row the same takes three times as long.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,10 @@ TEXT = "S"
 
 def texts_of(texts: Sequence[str | None]) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
     """Texts as bytes, and how many each has; None is empty and has -1."""
-    sizes = {-1 if text is None else len(text) for text in texts}
-    if len(sizes) == 1 and min(sizes) > 0:
-        size = sizes.pop()
-        together = "".join(texts)  # type: ignore[arg-type]
-        if together.isascii():
-            # Ids of one fleet are alike in length: cut from one piece of bytes.
+    with suppress(TypeError):
+        # Ids of one fleet are alike in length, and none is missing: cut from one piece of bytes.
+        together, sizes = "".join(texts), set(map(len, texts))  # type: ignore[arg-type]
+        if together.isascii() and len(sizes) == 1 and (size := sizes.pop()) > 0:
             return np.frombuffer(together.encode(), f"S{size}"), np.full(len(texts), size, dtype=np.int64)
     encoded = [None if text is None else text.encode() for text in texts]
     lengths = np.array([-1 if text is None else len(text) for text in encoded], dtype=np.int64)

@@ -198,6 +198,8 @@ def near_misses() -> st.SearchStrategy[dict[str, Any]]:
     number = st.floats(-400, 1200) | st.integers(-400, 1200)
     fields: dict[str, st.SearchStrategy[Any]] = {
         "time": times.map(datetime.isoformat)
+        | times.map(lambda time: time.isoformat(timespec="milliseconds")[:23] + "Z")
+        | st.from_regex(r"(19|20|21)\d\d-[01]\d-[0-3]\d[Tt ][0-2]\d:[0-6]\d:[0-6]\d\.\d\d\dZ", fullmatch=True)
         | st.integers(-1, 4_133_980_800_001)
         | st.floats(0, 1e13)
         | st.sampled_from(["2026-03-01T08:15:30Z\n", "2026-03-01T08:15:30,5Z", "2100-12-31T23:59:59-07:00"]),

@@ -90,8 +90,8 @@ async def test_a_batch_of_large_messages_lets_the_loop_go_between_them() -> None
     before = turns
     await take_in([piece(0, 0, *[500] * 10), piece(1, 0, *[1] * 2_500)], FormatRegistry())
     beside.cancel()
-    # Once for each 500 fixes, whether they come one by one or together.
-    assert turns - before >= 15
+    # Once for each 500 fixes that come together, and for each 1,000 that come one by one: both take about 3 ms.
+    assert turns - before >= 13
 
 
 async def test_under_load_the_next_batch_is_there_when_the_one_before_is_stored() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -18,7 +17,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from detectors.columns import Int
+from detectors.columns import Bool, Int
 from detectors.fix import Fix, to_us
 from detectors.fix_table import FixTable, empty_table, null_bits, numbers_of
 from ingest.formats.checked import (
@@ -38,16 +37,16 @@ from ingest.formats.checked import (
 )
 from ingest.formats.decoded import Decoded
 from ingest.formats.reasons import FixError, Reject
+from ingest.formats.times import common_times_us
 
 
 def _within(bounds: Bounds) -> Meta:
     return Meta(ge=bounds.low, le=bounds.high)
 
 
-class Document(msgspec.Struct, gc=False):
-    """One position as a tracker writes it; null and absence mean unknown, fields we do not know are ignored."""
+class _Position(msgspec.Struct, gc=False, kw_only=True):
+    """All of a position but its time."""
 
-    time: Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=TIME_US.low // 1000, le=TIME_US.high // 1000)]
     lat: Annotated[float, _within(LAT)]
     lon: Annotated[float, _within(LON)]
     vehicle_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)] | None = None
@@ -62,9 +61,22 @@ class Document(msgspec.Struct, gc=False):
     valid: bool | None = None
 
 
+class Document(_Position, gc=False, kw_only=True):
+    """One position as a tracker writes it; null and absence mean unknown, fields we do not know are ignored."""
+
+    time: Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=TIME_US.low // 1000, le=TIME_US.high // 1000)]
+
+
+class _Written(_Position, gc=False, kw_only=True):
+    """The same with its time as it is written: those of many are read together."""
+
+    time: str | int
+
+
 _decode_typed = msgspec.json.Decoder(Document | list[Document]).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_document = msgspec.json.Decoder(Document).decode
+_decode_written = msgspec.json.Decoder(_Written).decode
 _decode_any = msgspec.json.Decoder(Any).decode
 _new = tuple.__new__
 _FIRST_US = int(TIME_US.low)
@@ -81,7 +93,7 @@ def single_fixes(vehicle_ids: Sequence[str], payloads: Sequence[bytes]) -> tuple
 
     What becomes of the others says `decode`. The ids are those from the topics, already checked.
     """
-    ids, decoded = list(vehicle_ids), _documents(payloads)
+    ids, decoded = list(vehicle_ids), _written(payloads)
     documents = [document for document in decoded if document is not None]
     rows = np.arange(len(decoded))
     if len(documents) < len(decoded):
@@ -89,15 +101,13 @@ def single_fixes(vehicle_ids: Sequence[str], payloads: Sequence[bytes]) -> tuple
         ids = [ids[row] for row in rows.tolist()]
     if not documents:
         return empty_table(), rows
-    times, lat, lon, named, drivers, *others = zip(*map(_values_of, documents), strict=True)
+    lat, lon, named, drivers, *others, times = zip(*map(_values_of, documents), strict=True)
     # Plus zero: as in `checked_fix`.
     numbers = numbers_of((lat, lon, *others)) + 0.0
-    time_us = _times_us(times)
-    good = (time_us >= _FIRST_US) & (time_us <= _LAST_US)
+    time_us, good = _times_us(times)
     if list(named) != ids:
         good &= np.array([name is None or name == own for name, own in zip(named, ids, strict=True)], dtype=np.bool_)
-    said = [name for name in drivers if name is not None]
-    if "" in said or not "".join(said).isprintable():
+    if not _all_printable(drivers):
         plain = [name is None or (name != "" and name.isprintable()) for name in drivers]
         good &= np.array(plain, dtype=np.bool_)
     table = FixTable(ids, list(drivers), time_us, numbers, null_bits(numbers))
@@ -107,32 +117,51 @@ def single_fixes(vehicle_ids: Sequence[str], payloads: Sequence[bytes]) -> tuple
     return table.take(kept), rows[kept]
 
 
-def _documents(payloads: Sequence[bytes]) -> Sequence[Document | None]:
+def _all_printable(names: Sequence[str | None]) -> bool:
     try:
-        return list(map(_decode_document, payloads))
+        return "".join(names).isprintable() and 0 not in set(map(len, names))  # type: ignore[arg-type]
+    except TypeError:
+        # Somebody is nobody.
+        return False
+
+
+def _written(payloads: Sequence[bytes]) -> Sequence[_Written | None]:
+    try:
+        return list(map(_decode_written, payloads))
     except (ValueError, RecursionError):
-        return [_document_or_none(payload) for payload in payloads]
+        return [_written_or_none(payload) for payload in payloads]
 
 
-def _document_or_none(payload: bytes) -> Document | None:
+def _written_or_none(payload: bytes) -> _Written | None:
     try:
-        return _decode_document(payload)
+        return _decode_written(payload)
     except (ValueError, RecursionError):
         return None
 
 
-def _times_us(times: Sequence[datetime | int]) -> Int:
+def _times_us(times: Sequence[str | int]) -> tuple[Int, Bool]:
+    """The times, and which of them can be used."""
     try:
-        seconds = np.floor(np.fromiter(map(datetime.timestamp, times), np.float64, len(times)))  # type: ignore[arg-type]
+        common = common_times_us(times)  # type: ignore[arg-type]
     except TypeError:
         # Some are milliseconds since 1970.
-        return np.array([time * 1_000 if type(time) is int else to_us(time) for time in times], dtype=np.int64)  # type: ignore[arg-type]
-    # A timestamp holds its seconds exactly, but not every microsecond of a time after 2041.
-    return seconds.astype(np.int64) * 1_000_000 + np.fromiter(map(_microsecond_of, times), np.int64, len(times))
+        common = None
+    if common is not None:
+        time_us, there = common
+        return time_us, there & (time_us >= _FIRST_US) & (time_us <= _LAST_US)
+    each = [_time_us(time) for time in times]
+    return np.array(each, dtype=np.int64), np.array([time_us != _NO_TIME for time_us in each], dtype=np.bool_)
+
+
+def _time_us(time: str | int) -> int:
+    try:
+        return parse_time(time)
+    except FixError:
+        return _NO_TIME
 
 
 _values_of = msgspec.structs.astuple
-_microsecond_of = attrgetter("microsecond")
+_NO_TIME = _FIRST_US - 1
 
 
 def decode(vehicle_id: str, payload: bytes) -> Decoded:

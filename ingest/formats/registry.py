@@ -49,12 +49,13 @@ class FormatRegistry:
 
         What the others hold says `decode`, for each by itself.
         """
-        ids = [topic[len(_OWN) :] for topic in topics]
-        if all(topic.startswith(_OWN) for topic in topics) and _are_plain(ids):
+        _, *ids = "\n".join(("", *topics)).split(f"\n{_OWN}")
+        if len(ids) == len(topics) and _are_plain(ids):
             return hanhtrinh_json.single_fixes(ids, payloads)
-        own = [row for row, topic in enumerate(topics) if topic.startswith(_OWN) and _is_plain(ids[row])]
-        table, rows = hanhtrinh_json.single_fixes([ids[row] for row in own], [payloads[row] for row in own])
-        return table, np.array(own, dtype=np.intp)[rows]
+        plain = [row for row, topic in enumerate(topics) if topic.startswith(_OWN) and _is_plain(topic[len(_OWN) :])]
+        ids = [topics[row][len(_OWN) :] for row in plain]
+        table, rows = hanhtrinh_json.single_fixes(ids, [payloads[row] for row in plain])
+        return table, np.array(plain, dtype=np.intp)[rows]
 
     def device_id(self, topic: str) -> str | None:
         """The device a topic belongs to; None when no format knows the topic or the id cannot be one."""
