@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 import psycopg
 
 from benchmarks.load import database
+from benchmarks.load.stalls import Stalls, stalls
 from benchmarks.load.traffic import EVERY_S
 from benchmarks.load.watch import Sample, Tree, Usage, wait_until
 from benchmarks.programs import Program, environment, hanhtrinh, python
 from benchmarks.servers import Servers
 from benchmarks.workload import PARTITIONS, make_topic
+from tests.services.process import free_port
 from tests.webhook_receiver import Answer, Request, webhook_receiver
 
 _PATIENCE_S = 900.0
@@ -55,6 +57,8 @@ class Found:
     commit_s: tuple[float, float] | None = None
     """Median and 99th percentile; None: nothing of that time was stored yet."""
     alert_s: list[float] = field(default_factory=list)
+    stalls: Stalls = field(default_factory=lambda: Stalls(0, 0))
+    """Of the worker's event loop at the rate."""
     table_bytes: dict[str, int] = field(default_factory=dict)
     fixes: int = 0
     stored_bytes: int = 0
@@ -72,6 +76,7 @@ class Country:
     settings: dict[str, Any]
     trees: dict[str, Tree]
     per_s: float
+    metrics_port: int
     tell: Callable[[str], None]
 
     def sample(self, worker: Program | None) -> Sample:
@@ -111,7 +116,8 @@ class Country:
     @contextmanager
     def worker(self, folder: Path) -> Iterator[Program]:
         # Static membership: a restart takes its partitions back at once.
-        with hanhtrinh(folder, "work", "--instance-id", "country", **self.settings) as program:
+        settings = self.settings | {"metrics_port": self.metrics_port}
+        with hanhtrinh(folder, "work", "--instance-id", "country", **settings) as program:
             yield program
 
 
@@ -152,7 +158,7 @@ def run(
         country = Country(
             servers, connection, generator, notifier, settings,
             {"postgresql": Tree(servers.postgres.pid), "kafka": Tree(servers.kafka.process.pid)},
-            vehicles / EVERY_S, tell,
+            vehicles / EVERY_S, free_port(), tell,
         )  # fmt: skip
         _drive(country, found, vehicles, seconds, folder, delays)
     return found
@@ -170,12 +176,12 @@ def _drive(country: Country, found: Found, vehicles: int, seconds: float, folder
         country.watch(worker, found.peak, lambda now: now.lag < level, "the backlog worked off", _CATCH_UP_S)
         # One that cannot keep up is measured all the same: its lag tells.
         time.sleep(min(_SETTLE_S, seconds / 4))
-        began_s = time.time()
+        began_s, stalls_before = time.time(), stalls(country.metrics_port)
         country.watch(
             worker, found.steady, lambda now: now.at_s - found.steady[0].at_s >= seconds, "at the rate", 2 * seconds
         )
         found.alert_s = [each.after_s for each in delays if began_s <= each.at_s - each.after_s]
-        ended_s = time.time()
+        ended_s, found.stalls = time.time(), stalls(country.metrics_port).since(stalls_before)
         worker.kill()
         killed_s = time.monotonic()
     before = database.progress(country.connection).messages

@@ -55,6 +55,8 @@ def _steady(found: Found, rate: float) -> list[Figure]:
             _one("event to alert, 99th percentile", "s", waits[math.ceil(0.99 * len(waits)) - 1]),
             _one("alerts", "", len(waits)),
         ]
+    late = found.stalls.late / max(1, found.stalls.looks) * 100
+    figures.append(_one("event loop back later than 0.1 s", "% of looks", late, at_most(0)))
     figures += [_one(f"CPU of {name}", "cores", cores(steady, name)) for name in _PROGRAMS]
     figures.append(_one("CPU of the worker", "us/fix", _us_per_fix(steady, "worker")))
     figures.append(_one("CPU of PostgreSQL", "us/fix", _us_per_fix(steady, "postgresql")))
