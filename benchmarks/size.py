@@ -28,12 +28,14 @@ _GIB = 2**30
 _BYTES = {
     "fixes": "SELECT sum(pg_table_size(relid))::int8, sum(pg_indexes_size(relid))::int8"
     " FROM pg_partition_tree('fixes')",
-    "sums": "SELECT pg_total_relation_size('hour_sums') + pg_total_relation_size('day_sums'), 0",
+    "sums": "SELECT sum(pg_total_relation_size(name::regclass))::int8, 0"
+    " FROM unnest(ARRAY['hour_sums', 'day_sums', 'driver_hour_sums', 'waypoints']) AS t (name)",
 }
 _BYTES_TIMESCALE = {
     "fixes": "SELECT table_bytes + coalesce(toast_bytes, 0), index_bytes FROM hypertable_detailed_size('fixes')",
     "sums": "SELECT sum(hypertable_size(format('%I.%I', materialization_hypertable_schema,"
-    " materialization_hypertable_name)::regclass))::int8, 0 FROM timescaledb_information.continuous_aggregates",
+    " materialization_hypertable_name)::regclass))::int8 + pg_total_relation_size('waypoints'), 0"
+    " FROM timescaledb_information.continuous_aggregates",
 }
 
 
@@ -75,7 +77,7 @@ async def _fill_and_weigh(connection: Connection, vehicles: int, hours: int) -> 
         Figure("a fix: row", "bytes", [rows / count]),
         Figure("a fix: key", "bytes", [index / count]),
         Figure("fixes of 1,000 vehicles in a year", "GiB", [(rows + index) / count * a_year / _GIB]),
-        Figure("sums of 1,000 vehicles in a year", "GiB", [sums / count * a_year / _GIB]),
+        Figure("sums and waypoints of 1,000 vehicles in a year", "GiB", [sums / count * a_year / _GIB]),
     ]
     if packs:
         await connection.execute("SELECT compress_chunk(c) FROM show_chunks('fixes') AS c")

@@ -14,3 +14,17 @@ MIDNIGHT = f"date_trunc('day', {FROM}, '{TIME_ZONE}')"
 def touched_days(begins_at: str) -> str:
     """The condition that a local day that begins then has something in common with the chosen time."""
     return f"{begins_at} >= {MIDNIGHT} AND {begins_at} <= {TO}"
+
+
+EXACT_DAYS = 2
+"""Of a chosen time no longer than this, panels of one vehicle show every position; of a longer one, its hours."""
+
+IS_LONG = f"{TO} - {FROM} > INTERVAL '{EXACT_DAYS} days'"
+"""True or false before anything is read: a query's other half costs nothing."""
+
+IS_SHORT = f"{TO} - {FROM} <= INTERVAL '{EXACT_DAYS} days'"
+
+
+def touched_hours(hour: str) -> str:
+    """The condition that an hour that begins then has something in common with the chosen time."""
+    return f"{hour} >= date_trunc('hour', {FROM}, 'UTC') AND {hour} <= {TO}"

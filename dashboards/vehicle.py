@@ -6,8 +6,9 @@ from dashboards.columns import shared
 from dashboards.frame import HIDDEN, Board, Column
 from dashboards.kinds import dots, lines, map_of, number, route, rows, timeline
 from dashboards.queries import Sql
-from dashboards.spans import FROM, TO, touched_days
+from dashboards.spans import EXACT_DAYS, FROM, TO, touched_days
 from dashboards.variables import OPERATOR, PROVINCE, VEHICLE
+from dashboards.vehicle_sql import FAILED_CHECKS, SPEED, TRACK, UNTRUSTED
 from dashboards.words import CHECKS, KINDS, LIMIT_SOURCES, STATES, Language, Value, Words
 
 _IT = VEHICLE.chosen("vehicle_id")
@@ -16,10 +17,7 @@ _WHOLE_DAYS = Words(
     " Whole days (Vietnam time) that the chosen time touches.",
 )
 _NOT_HEARD = Words("Xe không gửi vị trí trong khoảng thời gian này", "No positions of the vehicle in this time")
-_OVER = f"""
-    SELECT started_at, ended_at, limit_kmh FROM panels.violations
-    WHERE kind = 'speeding' AND {_IT} AND started_at <= {TO} AND ended_at >= {FROM}
-"""
+_LONG = Words(f" Thời gian dài hơn {EXACT_DAYS} ngày: ", f" Over more than {EXACT_DAYS} days: ")
 
 
 def dashboard(language: Language) -> Board:
@@ -90,16 +88,13 @@ def _numbers(board: Board) -> None:
     )
     board.add(
         number(((None, "green"), (5, "orange"))),
-        Sql(
-            f"""
-            SELECT 100.0 * count(*) FILTER (WHERE NOT trusted) / nullif(count(*), 0) AS percent
-            FROM panels.fixes WHERE {_IT} AND $__timeFilter(time)
-            """
-        ),
+        Sql(UNTRUSTED),
         title=Words("Vị trí không tin cậy", "Positions not trusted"),
         about=Words(
-            "Phần vị trí có ít nhất một kiểm tra không đạt: được lưu, nhưng không chứng minh điều gì.",
-            "Share of positions that failed at least one check: stored, but they prove nothing.",
+            "Phần vị trí có ít nhất một kiểm tra không đạt: được lưu, nhưng không chứng minh điều gì."
+            f"{_LONG.vi}tính theo giờ trọn vẹn.",
+            "Share of positions that failed at least one check: stored, but they prove nothing."
+            f"{_LONG.en}of whole hours.",
         ),
         empty=_NOT_HEARD,
         unit="percent",
@@ -127,30 +122,19 @@ def _numbers(board: Board) -> None:
 def _speed(board: Board) -> None:
     board.add(
         lines(0).insert_nulls(300_000).axis_soft_min(0),
-        Sql(
-            f"""
-            WITH too_fast AS ({_OVER})
-            SELECT $__timeGroup(f.time, '10s') AS time, max(f.speed_kmh) AS speed,
-                max(f.speed_kmh) FILTER (WHERE o.started_at IS NOT NULL) AS speeding,
-                coalesce(max(o.limit_kmh), max(p.limit_kmh)) AS speed_limit
-            FROM panels.fixes f
-            LEFT JOIN too_fast o ON f.time BETWEEN o.started_at AND o.ended_at
-            LEFT JOIN panels.positions p ON p.vehicle_id = f.vehicle_id
-            WHERE {VEHICLE.chosen("f.vehicle_id")} AND $__timeFilter(f.time) AND f.trusted
-            GROUP BY 1 ORDER BY 1
-            """,
-            format="time_series",
-        ),
+        Sql(SPEED, format="time_series"),
         title=Words("Tốc độ và tốc độ cho phép", "Speed against the limit"),
         about=Words(
             "Tốc độ của các vị trí tin cậy, lớn nhất trong mỗi 10 giây; phần tô đỏ là vi phạm tốc độ (không kể vi phạm"
             " được miễn). Đường tốc độ cho phép: trong vi phạm là mức đã dùng để xét; ngoài ra là mức hiện nay của xe"
             " theo đăng ký hoặc theo loại xe, không phải biển báo trên đường, và có thể khác mức của ngày đã chọn. Quá"
-            " 5 phút không có vị trí thì đường bị ngắt.",
+            f" 5 phút không có vị trí thì đường bị ngắt.{_LONG.vi}tốc độ lớn nhất của mỗi giờ; màu đỏ là giờ có vi"
+            " phạm, cao bằng tốc độ lớn nhất của vi phạm.",
             "Speed of trusted positions, the highest of each 10 seconds; red is a speeding violation (not one that was"
             " excused). The line of the limit: within a violation the limit that judged it; elsewhere the vehicle's"
             " limit of today, by its registration or class. It knows no road signs, and on the chosen day it may have"
-            " been another one. After 5 minutes without a position the line is broken.",
+            " been another one. After 5 minutes without a position the line is broken."
+            f"{_LONG.en}the highest speed of each hour; red is an hour with a violation, as high as its top speed.",
         ),
         empty=_NOT_HEARD,
         unit="velocitykmh",
@@ -210,21 +194,15 @@ _ACTIVITIES = ("driving", "stopped", "unknown")
 def _track(board: Board) -> None:
     board.add(
         map_of(route(color="text"), dots("state", size=3)),
-        Sql(
-            f"""
-            WITH too_fast AS ({_OVER})
-            SELECT DISTINCT ON (floor(extract(epoch FROM f.time) / 10)) f.time, f.speed_kmh,
-                CASE WHEN o.started_at IS NOT NULL THEN 'speeding' WHEN f.driving THEN 'driving' ELSE 'stopped' END
-                    AS state, f.lat, f.lon
-            FROM panels.fixes f LEFT JOIN too_fast o ON f.time BETWEEN o.started_at AND o.ended_at
-            WHERE {VEHICLE.chosen("f.vehicle_id")} AND $__timeFilter(f.time) AND f.trusted
-            ORDER BY floor(extract(epoch FROM f.time) / 10), o.started_at NULLS LAST, f.time LIMIT 20000
-            """
-        ),
+        Sql(TRACK),
         title=Words("Hành trình trên bản đồ", "Track on the map"),
         about=Words(
-            "Các vị trí tin cậy, mỗi 10 giây một điểm; màu đỏ: trong vi phạm tốc độ. Nhiều nhất 20.000 điểm.",
-            "Trusted positions, one for each 10 seconds; red: within a speeding violation. At most 20,000 points.",
+            "Các vị trí tin cậy, mỗi 10 giây một điểm; màu đỏ: trong vi phạm tốc độ. Nhiều nhất 20.000 điểm."
+            f"{_LONG.vi}vị trí đầu của mỗi giờ, nơi xe bắt đầu chạy hoặc dừng, và nơi vi phạm bắt đầu, nối bằng đường"
+            " thẳng.",
+            "Trusted positions, one for each 10 seconds; red: within a speeding violation. At most 20,000 points."
+            f"{_LONG.en}the first position of each hour, where the vehicle began to drive or to stand, and where"
+            " violations began, joined by straight lines.",
         ),
         empty=_NOT_HEARD,
         unit="none",
@@ -244,12 +222,7 @@ def _track(board: Board) -> None:
 def _checks(board: Board) -> None:
     board.add(
         rows(),
-        Sql(
-            f"""
-            SELECT failed, count(*) AS fixes, min(time) AS first_at, max(time) AS last_at
-            FROM panels.failed_checks WHERE {_IT} AND $__timeFilter(time) GROUP BY failed ORDER BY 2 DESC, 1
-            """
-        ),
+        Sql(FAILED_CHECKS),
         title=Words("Kiểm tra không đạt", "Failed checks"),
         about=Words(
             "Vì sao có vị trí không được tin cậy, và bao nhiêu. Một vị trí có thể không đạt nhiều kiểm tra.",

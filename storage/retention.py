@@ -112,7 +112,7 @@ class Retention:
         return len(names) + (1 if rest else 0)
 
     async def _activity(self, before: datetime) -> int:
-        """Of each vehicle all changes but the one that holds at the time."""
+        """Of each vehicle all changes but the one that holds at the time, and the waypoints before it."""
         gone, after = 0, ""
         while True:
             cursor = await self._connection.execute(
@@ -120,9 +120,10 @@ class Retention:
                 "  ORDER BY vehicle_id LIMIT %s), held AS MATERIALIZED (SELECT v.vehicle_id, a.time FROM v CROSS JOIN"
                 "  LATERAL (SELECT time FROM activity_changes c WHERE c.vehicle_id = v.vehicle_id AND c.time < %s"
                 "  ORDER BY time DESC LIMIT 1) a), dropped AS (DELETE FROM activity_changes c USING held h"
-                "  WHERE c.vehicle_id = h.vehicle_id AND c.time < h.time RETURNING 1)"
+                "  WHERE c.vehicle_id = h.vehicle_id AND c.time < h.time RETURNING 1), passed AS (DELETE FROM waypoints"
+                "  w USING v WHERE w.vehicle_id = v.vehicle_id AND w.time < %s)"
                 " SELECT max(vehicle_id), (SELECT count(*) FROM dropped) FROM v",
-                (after, _VEHICLES, before),
+                (after, _VEHICLES, before, before),
             )
             row = await cursor.fetchone()
             if row is None or row[0] is None:

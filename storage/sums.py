@@ -1,4 +1,5 @@
-"""Keeps the sums per vehicle and hour or day equal to the stored fixes, where marks say that they are not.
+"""Keeps the sums per vehicle and hour or day (and per driver and hour, and the waypoints) equal to the stored fixes,
+where marks say that they are not.
 
 Continuous aggregates are refreshed over the marked hours that are over; what is newer they compute when they are
 read. Elsewhere the marked rows are counted again from the fixes by primary key. Nothing before `upkeep.fixes_from` is
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from storage.connect import Connection
+from storage.waypoints import choose_waypoints
 
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
@@ -72,15 +74,17 @@ class Sums:
             after = (page[-1].hour, page[-1].vehicle_id)
             # Hours that the aggregate computes when it is read keep their marks until they are over by the clock.
             page = [each for each in page if not continuous or each.hour + _HOUR <= began_at]
-            due = [each for each in page if each.is_due and each.hour >= fixes_from]
+            kept = [each for each in page if each.hour >= fixes_from]
+            due = [each for each in kept if each.is_due]
             if continuous:
-                await self._refresh("hour_sums", _ranges(each.hour for each in due))
-                async with self._connection.transaction():
-                    await self._settle(page)
-            else:
-                async with self._connection.transaction():
+                for name in ("hour_sums", "driver_hour_sums"):
+                    await self._refresh(name, _ranges(each.hour for each in due))
+            async with self._connection.transaction():
+                if not continuous:
                     await self._count(due)
-                    await self._settle(page)
+                # An hour that is over too: by the fix after it, its last activity may have become known since.
+                await choose_waypoints(self._connection, [each[:2] for each in kept if each.is_due or each.is_over])
+                await self._settle(page)
             counted += len(due)
             waiting += sum(not each.is_over for each in page)
             oldest = min([each.hour for each in due] + ([] if oldest is None else [oldest]), default=None)
@@ -143,6 +147,7 @@ class Sums:
             f"   AND f.time < k.hour + interval '1 hour') f WHERE f.fixes > 0 {_TAKE_OVER.format('hour')}",
             keys,
         )
+        await self._connection.execute(_COUNT_DRIVERS, keys)
         await self._connection.execute(
             f"INSERT INTO day_sums AS s (vehicle_id, begins_at, {_COLUMNS}) SELECT k.vehicle_id, k.begins_at, h.*"
             f" FROM (SELECT DISTINCT vehicle_id, date_trunc('day', hour, '{_ZONE}') AS begins_at"
@@ -179,6 +184,26 @@ def _day_of(time: datetime) -> datetime:
 
 
 _OFFSET = timedelta(hours=7)
+_COUNT_DRIVERS = """
+WITH hours AS MATERIALIZED (
+    SELECT vehicle_id, hour FROM unnest(%b::text[], %b::timestamptz[]) AS h(vehicle_id, hour)
+), counted AS MATERIALIZED (
+    SELECT h.hour, h.vehicle_id, f.* FROM hours h CROSS JOIN LATERAL (
+        SELECT driver_id, sum(leg_mm)::int8 AS leg_mm, sum(leg_driving_us)::int8 AS leg_driving_us FROM fixes f
+        WHERE f.vehicle_id = h.vehicle_id AND f.time >= h.hour AND f.time < h.hour + interval '1 hour'
+            AND driver_id IS NOT NULL
+        GROUP BY driver_id
+    ) AS f
+), gone AS (
+    DELETE FROM driver_hour_sums s USING hours h WHERE s.hour = h.hour AND s.vehicle_id = h.vehicle_id
+        AND NOT EXISTS (SELECT FROM counted c WHERE c.hour = s.hour AND c.vehicle_id = s.vehicle_id
+            AND c.driver_id = s.driver_id)
+)
+INSERT INTO driver_hour_sums AS s (hour, vehicle_id, driver_id, leg_mm, leg_driving_us) SELECT * FROM counted
+ON CONFLICT (hour, vehicle_id, driver_id) DO UPDATE
+    SET leg_mm = excluded.leg_mm, leg_driving_us = excluded.leg_driving_us
+    WHERE (s.leg_mm, s.leg_driving_us) <> (excluded.leg_mm, excluded.leg_driving_us)
+"""
 _NAMES = ("fixes", "trusted_fixes", "flags", "leg_mm", "leg_driving_us", "top_speed_kmh", "first_at", "last_at")
 _COLUMNS = ", ".join(_NAMES)
 _TAKE_OVER = "ON CONFLICT (vehicle_id, {}) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _NAMES)

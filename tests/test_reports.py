@@ -390,6 +390,25 @@ def test_a_plate_is_never_a_formula_or_markup(tmp_path: Path) -> None:
     assert "<b>x</b>" in pypdfium2.PdfDocument(tmp_path / "r.pdf")[0].get_textpage().get_text_range()
 
 
+def test_moments_are_written_the_same_alone_and_among_others(tmp_path: Path) -> None:
+    """Many alike are written at once: neither what is missing nor a part of a second may change them."""
+    whole, part = datetime(2026, 10, 1, 7, tzinfo=ZONE), datetime(2026, 10, 2, 0, 0, 1, 250_000, tzinfo=ZONE)
+    columns = (Column("at", "Lúc", "time"), Column("note", "Ghi chú"))
+    for moments in ([whole, whole + timedelta(hours=9)], [whole, part], [part, None, whole], [None, None]):
+        at = pd.to_datetime(pd.Series(moments), utc=True).dt.tz_convert(ZONE)
+        frame = pd.DataFrame({"at": at, "note": ["x"] + [None] * (len(moments) - 1)})
+        for ending in (".csv", ".xlsx"):
+            WRITERS[ending](Report("t", "T", "p", "o", columns, frame), tmp_path / f"r{ending}")
+        with (tmp_path / "r.csv").open(encoding="utf-8-sig", newline="") as file:
+            told = list(csv.reader(file))[1:]
+        said = ["" if each is None else each.isoformat(sep=" ") for each in moments]
+        assert told == [[moment, "" if number else "x"] for number, moment in enumerate(said)]
+        sheet = openpyxl.load_workbook(tmp_path / "r.xlsx").active
+        assert sheet is not None
+        shown = [sheet.cell(8 + row, 2).value for row in range(len(moments))]
+        assert shown == [None if each is None else each.replace(tzinfo=None) for each in moments]
+
+
 def test_more_lines_than_a_sheet_holds_are_refused(tmp_path: Path) -> None:
     frame = pd.DataFrame({"n": range(1_048_577)})
     with pytest.raises(ReportError, match=r"1,048,577 lines .* --operator or --province, or write a .csv"):

@@ -53,6 +53,7 @@ async def test_old_fixes_go_and_what_they_were_worth_stays(rig: WorkerRig) -> No
     assert set(done.dropped) >= {"fixes", "activity_changes"}
     assert await rig.rows("SELECT count(*) FROM fixes") == [(207,)]
     assert await rig.one("SELECT min(time) FROM fixes") > LATELY - timedelta(hours=1)
+    assert await rig.one("SELECT min(time) FROM waypoints") > LATELY - timedelta(hours=1)
     hours = await rig.rows(SUMS)
     assert (hours[0][11], hours[-1][12]) == (first, last)
     assert await rig.one("SELECT sum(fixes) FROM vehicle_days") == 414

@@ -44,6 +44,13 @@ async def differences(rig: WorkerRig) -> list[tuple[Any, ...]]:
         # Numbers are compared as such: 0.5 and 0.50 are one.
         for one, other in ((shown, summed), (summed, shown)):
             found += [(view, *row) for row in await rig.rows(f"({one}) EXCEPT ({other})")]
+    shown = "SELECT vehicle_id, hour, driver_id, distance_mm, driving_us FROM driven_hours"
+    summed = (
+        f"SELECT vehicle_id, {BY_HAND['vehicle_hours']}, driver_id, sum(leg_mm), sum(leg_driving_us) FROM fixes"
+        " WHERE driver_id IS NOT NULL GROUP BY 1, 2, 3"
+    )
+    for one, other in ((shown, summed), (summed, shown)):
+        found += [("driven_hours", *row) for row in await rig.rows(f"({one}) EXCEPT ({other})")]
     return found
 
 
@@ -114,6 +121,26 @@ async def test_late_fixes_flagged_ones_and_conflicts_are_counted(rig: WorkerRig)
     assert await rig.one("SELECT sum(flagged_fixes) FROM vehicle_days") == 1
 
 
+async def test_an_hour_that_two_drivers_share_is_counted_for_each_and_given_back_when_the_name_was_another_s(
+    rig: WorkerRig,
+) -> None:
+    fixes = journey("V1", BEGIN_US, [36.0] * 100, driver_id="D1")
+    shared = [*fixes[:60], *(fix._replace(driver_id="D2") for fix in fixes[60:90]), fixes[90]._replace(driver_id="D3")]
+    await rig.append(message(fix) for fix in [*shared, *(fix._replace(driver_id=None) for fix in fixes[91:])])
+    await rig.work_off()
+    await count(rig)
+    told = await rig.rows("SELECT driver_id, driving_us FROM driven_hours ORDER BY 1")
+    assert told == [("D1", 590_000_000), ("D2", 300_000_000), ("D3", 10_000_000)]
+    # Another reading of the same moment stands, by its content: it names another driver, and D3 has driven nothing.
+    await rig.append([message(fixes[90]._replace(driver_id="D1", lat=fixes[90].lat - 1e-6))])
+    await rig.work_off()
+    await count(rig)
+    names = {driver for (driver,) in await rig.rows("SELECT DISTINCT driver_id FROM fixes WHERE driver_id IS NOT NULL")}
+    assert names == {"D1", "D2"}
+    assert {driver for (driver,) in await rig.rows("SELECT driver_id FROM driven_hours")} == names
+    assert await differences(rig) == []
+
+
 async def test_a_late_fix_that_is_flagged_and_judged_by_nobody_is_counted_too(rig: WorkerRig) -> None:
     fixes = journey("V1", BEGIN_US, [36.0] * 400)
     await rig.append(message(fix) for fix in fixes)
@@ -156,7 +183,7 @@ async def test_any_order_of_the_same_fixes_counted_at_any_moment_ends_in_the_sam
 
 async def test_the_views_are_the_same_with_and_without_continuous_aggregates(rig: WorkerRig) -> None:
     shown = {}
-    for view in ("vehicle_hours", "vehicle_days", "operator_days"):
+    for view in ("vehicle_hours", "vehicle_days", "operator_days", "driven_hours"):
         rows = await rig.rows(
             "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute"
             f" WHERE attrelid = '{view}'::regclass AND attnum > 0 ORDER BY attnum"
@@ -165,6 +192,7 @@ async def test_the_views_are_the_same_with_and_without_continuous_aggregates(rig
     assert shown["vehicle_hours"]["distance_mm"] == shown["vehicle_days"]["driving_us"] == "bigint"
     assert shown["vehicle_days"]["day"] == shown["operator_days"]["day"] == "date"
     assert shown["vehicle_hours"]["flags"] == "integer"
+    assert shown["driven_hours"]["distance_mm"] == shown["driven_hours"]["driving_us"] == "bigint"
     assert await is_continuous(rig.connection) == bool(
         await rig.one("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')")
         and await rig.one("SELECT current_setting('timescaledb.license', true) = 'timescale'")

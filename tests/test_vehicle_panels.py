@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -136,6 +137,96 @@ async def test_the_track_is_that_of_trusted_fixes(driven: WorkerRig) -> None:
         "stopped": sum(us == 0 for (us,) in await raw(driven, "leg_driving_us", "flags = 0")),
         "driving": len(fixes) - 35 - sum(us == 0 for (us,) in await raw(driven, "leg_driving_us", "flags = 0")),
     }
+
+
+async def test_a_violation_that_began_before_the_chosen_time_is_red_from_its_first_moment(driven: WorkerRig) -> None:
+    ((begin, end),) = await driven.rows(
+        "SELECT started_at, ended_at FROM violations WHERE vehicle_id = 'V1' AND status <> 'withdrawn'"
+        " AND kind = 'speeding' AND started_at BETWEEN %s AND %s ORDER BY 1 DESC LIMIT 1", DAY, END,
+    )  # fmt: skip
+    within = begin + timedelta(seconds=50), end + timedelta(seconds=100)
+    told = await shown(driven, "vehicle", "Speed against the limit", *within, vehicle="V1")
+    assert [row["speeding"] is not None for row in told] == [
+        begin <= datetime.fromtimestamp(seconds(row["time"]), UTC) <= end for row in told
+    ]
+    assert {row["speeding"] is None for row in told} == {True, False}
+    track = await shown(driven, "vehicle", "Track on the map", *within, vehicle="V1")
+    assert track[0]["state"] == "speeding"
+    assert track[-1]["state"] != "speeding"
+
+
+LONG = DAY, DAY + timedelta(days=3)
+
+
+async def long(rig: WorkerRig, title: str) -> list[dict[str, Any]]:
+    """A panel of three days: the two on which the vehicle drove, and one more."""
+    return await shown(rig, "vehicle", title, *LONG, vehicle="V1")
+
+
+async def test_a_long_time_shows_the_top_speed_of_each_hour_and_its_violations(driven: WorkerRig) -> None:
+    hours = await driven.rows(
+        "SELECT date_trunc('hour', time, 'UTC'), max(speed_kmh) FILTER (WHERE flags = 0), min(time), max(time)"
+        " FROM fixes WHERE vehicle_id = 'V1' GROUP BY 1 ORDER BY 1"
+    )
+    over = dict(
+        await driven.rows(
+            "SELECT date_trunc('hour', started_at, 'UTC'), max(top_speed_kmh) FROM violations WHERE vehicle_id = 'V1'"
+            " AND kind = 'speeding' AND status <> 'withdrawn' GROUP BY 1"
+        )
+    )
+    assert len(hours) == len(over) == 2
+    told = await long(driven, "Speed against the limit")
+    by_hour: dict[datetime, list[tuple[datetime, dict[str, Any]]]] = {}
+    for row in told:
+        at = datetime.fromtimestamp(seconds(row["time"]), UTC)
+        by_hour.setdefault(at.replace(minute=0, second=0), []).append((at, row))
+    assert {
+        hour: {(row["speed"], row["speeding"], row["speed_limit"]) for _, row in rows} for hour, rows in by_hour.items()
+    } == {hour: {(top_kmh, over.get(hour), 80.0)} for hour, top_kmh, _, _ in hours}
+    # The line is broken after five minutes: points must be closer, and only where the vehicle was heard.
+    for hour, _, first_at, last_at in hours:
+        times = [at for at, _ in by_hour[hour]]
+        assert first_at - timedelta(minutes=4) < times[0] <= first_at
+        assert last_at - timedelta(minutes=4) < times[-1] <= last_at
+        assert all(later - earlier == timedelta(minutes=4) for earlier, later in pairwise(times))
+
+
+async def test_the_track_of_a_long_time_leads_over_waypoints_and_violations(driven: WorkerRig) -> None:
+    told = await long(driven, "Track on the map")
+    changes = await driven.rows("SELECT time FROM activity_changes WHERE vehicle_id = 'V1'")
+    hours = await driven.rows(
+        "SELECT min(time) FROM fixes WHERE vehicle_id = 'V1' AND flags = 0 GROUP BY date_trunc('hour', time, 'UTC')"
+    )
+    places = await driven.rows(
+        "SELECT time, speed_kmh, lat, lon FROM fixes WHERE vehicle_id = 'V1' AND time = ANY(%s) ORDER BY 1",
+        [time for (time,) in changes + hours],
+    )
+    calm = [row for row in told if row["state"] != "speeding"]
+    assert [(row["time"], row["speed_kmh"], row["lat"], row["lon"]) for row in calm] == places
+    assert {row["state"] for row in calm} == {"driving", "stopped"}
+    violations = await driven.rows(
+        "SELECT started_at, top_speed_kmh, start_lat, start_lon FROM violations WHERE vehicle_id = 'V1'"
+        " AND kind = 'speeding' AND status <> 'withdrawn' ORDER BY 1"
+    )
+    fast = [row for row in told if row["state"] == "speeding"]
+    assert [(row["time"], row["speed_kmh"], row["lat"], row["lon"]) for row in fast] == violations
+    assert [row["time"] for row in told] == sorted(row["time"] for row in told)
+
+
+async def test_what_was_not_trusted_in_a_long_time_is_told_to_the_last_position(driven: WorkerRig) -> None:
+    flags = [
+        flags
+        for (flags,) in await driven.rows(
+            "SELECT flags FROM fixes WHERE vehicle_id = 'V1' AND time BETWEEN %s AND %s", *LONG
+        )
+    ]
+    [share] = await long(driven, "Positions not trusted")
+    assert float(share["percent"]) == pytest.approx(100 * sum(each != 0 for each in flags) / len(flags))
+    told = {row["failed"]: row["fixes"] for row in await long(driven, "Failed checks")}
+    assert told == {
+        check.name.lower(): n for check in Check if check.name and (n := sum(bool(each & check) for each in flags))
+    }
+    assert told["no_fix"] == 4
 
 
 async def test_failed_checks_are_told_one_by_one(driven: WorkerRig) -> None:

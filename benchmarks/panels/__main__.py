@@ -41,6 +41,9 @@ def main() -> None:
     )
     parser.add_argument("--fixes", type=int, metavar="N", help="about so many (100,000,000: 25 GB)")
     parser.add_argument("--violations", type=int, metavar="N", help="so many at least (1,000,000: 9 GB with alerts)")
+    parser.add_argument(
+        "--until", type=_moment, metavar="TIME", help="end of a new database (now); fixes go back to the month before"
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the database there, or take the one there")
     parser.add_argument("--only", choices=("panels", "reports", "build"), help="one part of it")
     parser.add_argument("--dashboard", metavar="NAME", help="only the panels of this one")
@@ -53,7 +56,7 @@ def main() -> None:
     # The server must not stay behind when somebody's patience ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     fixes, violations = _QUICK if chosen.quick else (_FIXES, _VIOLATIONS)
-    size = Size(chosen.fixes or fixes, chosen.violations or violations, datetime.now(UTC))
+    size = Size(chosen.fixes or fixes, chosen.violations or violations, chosen.until or datetime.now(UTC))
     console = Console(stderr=chosen.json, width=None if sys.stdout.isatty() else 140, highlight=False)
     where = machine()
     console.print(f"{where['cores']} cores {where['processor']}, {where['system']}, Python {where['python']}")
@@ -75,6 +78,12 @@ def main() -> None:
     if chosen.out is not None:
         chosen.out.write_text(text + "\n", encoding="utf-8")
         console.print(f"written to {chosen.out}")
+
+
+def _moment(text: str) -> datetime:
+    """A local one where no zone is named."""
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=ZONE)).astimezone(UTC)
 
 
 def _print_database(built: Built, stored: dict[str, int], console: Console) -> None:
@@ -124,6 +133,8 @@ def _reports(database: LargeDatabase, names: Sequence[str], forms: Sequence[str]
                     f"{each.bytes / 2**20:.1f}", each.refused or slow,
                 )  # fmt: skip
     console.print(table)
+    late = [f"{each.name}.{each.form}" for each in written if each.seconds > _REPORT_S]
+    console.print(f"{len(written)} reports, {len(late)} over {_REPORT_S:.0f} s: {', '.join(late) or 'none'}")
     return written
 
 

@@ -20,6 +20,7 @@ from benchmarks.panels.days import Day, day_of
 from benchmarks.panels.findings import FindingsWriter, dumped, earlier
 from benchmarks.panels.fleet import Fleet
 from benchmarks.panels.lines import judged_lines
+from benchmarks.panels.sums import store_sums
 from detectors.activity import Activity, ActivityChanges
 from detectors.checks import NEVER, flags_alone
 from detectors.columns import UNKNOWN
@@ -39,7 +40,7 @@ from storage.fixes import FixStore
 from storage.last_positions import LastPosition, save_last_positions
 from storage.registry import import_file
 from storage.reports.scope import ZONE
-from storage.sums import Sums, is_continuous
+from storage.sums import is_continuous
 
 Tell = Callable[[str, float], None]
 """What is being done, and how much of it is done (0 to 1)."""
@@ -49,7 +50,6 @@ PER_VEHICLE_AND_DAY = 190
 _LOG_ID, _PARTITIONS = "bench", 8
 _RECEIVED_US = 2_000_000
 _WEEK_US = 7 * 24 * 3_600_000_000
-_CHECKED_HOURS = 500
 _AT_ONCE = 20_000
 
 
@@ -140,7 +140,8 @@ class _Builder:
         await self._store_fixes()
         await self._store_state()
         await connection.execute("ANALYZE fixes")
-        await self._store_sums()
+        self._tell("sums", 0.0)
+        await store_sums(connection)
         count, first_us = await self._store_findings()
         self._tell("vacuum", 0.0)
         await connection.execute("VACUUM ANALYZE")
@@ -239,36 +240,6 @@ class _Builder:
             for code in trusted.tolist()
         ]
         await save_last_positions(connection, positions)
-
-    async def _store_sums(self) -> None:
-        """By the statements of storage/sums.py over everything at once; then some hours by the product itself."""
-        self._tell("sums", 0.0)
-        connection = self._connection
-        await connection.execute("SET work_mem = '512MB'")
-        await connection.execute(_HOUR_SUMS)
-        self._tell("sums", 0.8)
-        await connection.execute(_DAY_SUMS)
-        await connection.execute("RESET work_mem")
-        await connection.execute("ANALYZE hour_sums")
-        await connection.execute("ANALYZE day_sums")
-        before = await self._sampled()
-        keys = [row[:2] for row in before]
-        await connection.execute(
-            "INSERT INTO stale_hours (vehicle_id, hour) SELECT * FROM unnest(%s::text[], %s::timestamptz[])",
-            ([key[0] for key in keys], [key[1] for key in keys]),
-        )
-        await Sums(connection).bring_up_to_date()
-        if await self._sampled() != before:
-            raise AssertionError("the product counts other sums than this benchmark")
-
-    async def _sampled(self) -> list[tuple[Any, ...]]:
-        cursor = await self._connection.execute(
-            "SELECT h.*, d.* FROM hour_sums h JOIN day_sums d ON d.vehicle_id = h.vehicle_id"
-            " AND d.begins_at = date_trunc('day', h.hour, 'Asia/Ho_Chi_Minh')"
-            " WHERE hashtext(h.vehicle_id || h.hour) %% 1000 = 7 ORDER BY h.vehicle_id, h.hour LIMIT %s",
-            (_CHECKED_HOURS,),
-        )
-        return list(await cursor.fetchall())
 
     async def _store_findings(self) -> tuple[int, int]:
         """Violations of the stored fixes; the older ones are the same some weeks earlier, until there are enough.
@@ -420,18 +391,3 @@ def _stored(fleet: Fleet, day: Day, judged: Judgement, rows: NDArray[np.intp]) -
         "leg_mm": judged.leg_mm[rows],
         "leg_driving_us": judged.leg_driving_us[rows],
     }
-
-
-_SUMMED = "fixes, trusted_fixes, flags, leg_mm, leg_driving_us, top_speed_kmh, first_at, last_at"
-_HOUR_SUMS = f"""
-INSERT INTO hour_sums (vehicle_id, hour, {_SUMMED})
-SELECT vehicle_id, date_trunc('hour', time, 'UTC'), count(*), count(*) FILTER (WHERE flags = 0), bit_or(flags),
-    sum(leg_mm)::int8, sum(leg_driving_us)::int8, max(speed_kmh) FILTER (WHERE flags = 0), min(time), max(time)
-FROM fixes GROUP BY 1, 2 ORDER BY 2, 1
-"""
-_DAY_SUMS = f"""
-INSERT INTO day_sums (vehicle_id, begins_at, {_SUMMED})
-SELECT vehicle_id, date_trunc('day', hour, 'Asia/Ho_Chi_Minh'), sum(fixes)::int8, sum(trusted_fixes)::int8,
-    bit_or(flags), sum(leg_mm)::int8, sum(leg_driving_us)::int8, max(top_speed_kmh), min(first_at), max(last_at)
-FROM hour_sums GROUP BY 1, 2 ORDER BY 2, 1
-"""

@@ -7,6 +7,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from hanhtrinh.documents.words import is_known
 from storage.reports.table import Report
 
@@ -17,8 +20,22 @@ def write_csv(report: Report, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(f"{each.group}: {each.title}" if each.group else each.title for each in report.columns)
         # Column by column: a month's stops of ten thousand vehicles are a million lines.
-        columns = [list(map(_plain, report.frame[each.key])) for each in report.columns]
+        columns = [_plain_column(report.frame[each.key]) for each in report.columns]
         writer.writerows(zip(*columns, strict=True))
+
+
+def _plain_column(column: pd.Series[Any]) -> list[Any]:
+    """As `_plain` value by value, of many alike at once."""
+    if isinstance(column.dtype, pd.StringDtype):
+        return column.to_numpy(dtype=object, na_value="").tolist()
+    if isinstance(column.dtype, pd.DatetimeTZDtype) and not column.empty:
+        local, utc = column.dt.tz_localize(None), column.dt.tz_convert("UTC").dt.tz_localize(None)
+        # One offset for all, no parts of seconds and no gaps; else one by one.
+        if (local - utc).nunique(dropna=False) == 1 and (local == local.dt.floor("s")).all():
+            offset = column.iloc[0].isoformat()[-6:]
+            seconds = np.datetime_as_string(local.to_numpy().astype("datetime64[s]"))
+            return [f"{moment.replace('T', ' ')}{offset}" for moment in seconds.tolist()]
+    return list(map(_plain, column))
 
 
 def _plain(value: Any) -> Any:

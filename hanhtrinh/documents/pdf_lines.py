@@ -13,7 +13,7 @@ from typing import NamedTuple
 from reportlab.lib import colors
 from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase.pdfmetrics import stringWidth
-from reportlab.pdfgen.canvas import Canvas
+from reportlab.pdfgen.textobject import PDFTextObject
 from reportlab.platypus import Flowable, Table
 
 FONT, BOLD = "SourceSansPro-Regular", "SourceSansPro-Bold"
@@ -28,10 +28,17 @@ _ABOVE = 3.0
 _REMEMBERED = 10_000
 
 
+class Piece(NamedTuple):
+    """A text that fits into its column, and how wide it is."""
+
+    text: str
+    width: float
+
+
 class Line(NamedTuple):
     """The texts of a line, those that are too long for their column broken."""
 
-    cells: Sequence[Sequence[str]]
+    cells: Sequence[Sequence[Piece]]
     bold: bool
 
     @property
@@ -92,29 +99,37 @@ class Lines(Flowable):
             if line.bold:
                 canvas.setFillColor(colors.whitesmoke)
                 canvas.rect(0, bottom, edges[-1], height, stroke=0, fill=1)
-            canvas.setFillColor(colors.black)
-            canvas.setFont(BOLD if line.bold else FONT, SIZE)
-            self._texts(canvas, line, edges, bottom + height / 2)
+        canvas.setFillColor(colors.black)
+        for bold in (False, True):
+            # One text with many origins: as many texts of their own would cost more than all that is in them.
+            text = canvas.beginText()
+            text.setFont(BOLD if bold else FONT, SIZE)
+            for line, height, bottom in zip(lines, heights, bottoms, strict=True):
+                if line.bold == bold:
+                    self._write(text, line, edges, bottom + height / 2)
+            canvas.drawText(text)
         canvas.lines([(0, bottom, edges[-1], bottom) for bottom in bottoms])
         canvas.lines([(edge, 0, edge, top) for edge in edges])
 
-    def _texts(self, canvas: Canvas, line: Line, edges: Sequence[float], middle: float) -> None:
-        for number, texts in enumerate(line.cells):
-            baseline = middle + (len(texts) - 1) * _LEADING / 2 - SIZE * 0.35
-            for text in texts:
-                if self._right[number]:
-                    canvas.drawRightString(edges[number + 1] - SIDE, baseline, text)
-                elif text:
-                    canvas.drawString(edges[number] + SIDE, baseline, text)
+    def _write(self, text: PDFTextObject, line: Line, edges: Sequence[float], middle: float) -> None:
+        for number, pieces in enumerate(line.cells):
+            baseline = middle + (len(pieces) - 1) * _LEADING / 2 - SIZE * 0.35
+            for piece in pieces:
+                if piece.text:
+                    right = edges[number + 1] - SIDE - piece.width
+                    text.setTextOrigin(right if self._right[number] else edges[number] + SIDE, baseline)
+                    text.textOut(piece.text)
                 baseline -= _LEADING
 
 
 @lru_cache(_REMEMBERED)
-def _broken(text: str, width: float, bold: bool) -> Sequence[str]:
+def _broken(text: str, width: float, bold: bool) -> Sequence[Piece]:
     font, room = BOLD if bold else FONT, width - 2 * SIDE
-    if not text or stringWidth(text, font, SIZE) <= room:
-        return (text,)
-    return [piece for line in simpleSplit(text, font, SIZE, room) for piece in _cut(line, font, room)]
+    whole = Piece(text, stringWidth(text, font, SIZE) if text else 0.0)
+    if whole.width <= room:
+        return (whole,)
+    pieces = [piece for line in simpleSplit(text, font, SIZE, room) for piece in _cut(line, font, room)]
+    return [Piece(piece, stringWidth(piece, font, SIZE)) for piece in pieces]
 
 
 def _cut(word: str, font: str, room: float) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import xlsxwriter
 from xlsxwriter.format import Format
 from xlsxwriter.workbook import Workbook
@@ -37,6 +39,8 @@ _WIDTHS: Mapping[Form, float] = {
 }  # fmt: skip
 _FONT = {"font_name": "Times New Roman", "font_size": 11}
 _DAY_S = 86_400
+_FIRST_DAY_US = np.datetime64("1899-12-30", "us").astype("int64")
+"""What a spreadsheet counts its days from, in all dates after February 1900."""
 MOST_LINES = 1_048_000
 """A sheet has 1,048,576 rows, of which titles, totals and the foot take some."""
 _NARROW = 6
@@ -145,7 +149,8 @@ class _Sheet:
             self._over(row, 0, self._last, EMPTY, empty)
             return row + 1
         formats = [self._cell_format(column) for column in self._columns]
-        for number, values in enumerate(zip(*(frame[each.key] for each in self._report.columns), strict=True), 1):
+        columns = [_values(frame[each.key]) for each in self._report.columns]
+        for number, values in enumerate(zip(*columns, strict=True), 1):
             sheet.write_number(row, 0, number, formats[0])
             for place, value in enumerate(values, 1):
                 self._write(row, place, value, self._columns[place].form, formats[place])
@@ -188,7 +193,18 @@ class _Sheet:
             sheet.write_blank(row, place, None, style)
         elif form in ("text", "place"):
             sheet.write_string(row, place, str(value), style)
-        elif form in ("time", "date"):
+        elif form in ("time", "date") and not isinstance(value, float):
             sheet.write_datetime(row, place, value, style)
         else:
             sheet.write_number(row, place, float(value) / _DAY_S if form == "duration" else float(value), style)
+
+
+def _values(column: pd.Series[Any]) -> Iterable[Any]:
+    """Its values; moments as the days that a spreadsheet counts, all at once."""
+    if not isinstance(column.dtype, pd.DatetimeTZDtype):
+        return column
+    local = column.dt.tz_localize(None)
+    microseconds = local.to_numpy().astype("datetime64[us]").astype("int64") - _FIRST_DAY_US
+    days, rest = np.divmod(microseconds, _DAY_S * 1_000_000)
+    # None where there is no moment: a number that stands for it would be shown.
+    return pd.Series(days + rest / 1e6 / _DAY_S, dtype=object).where(column.notna().to_numpy(), None)

@@ -22,10 +22,11 @@ _SHARES = tuple(
 
 _STOPS = f"SELECT vehicle_id, count(*) AS stops FROM ({STOPS}) AS s GROUP BY vehicle_id"
 
-# Not vehicle by vehicle: of a whole fleet a month is read faster from end to end than fix by fix through its key.
+# An array of ten thousand vehicles is joined, not searched for each row.
 _DRIVEN = """
-    SELECT driver_id, sum(leg_mm)::int8 AS distance_mm FROM fixes
-    WHERE time >= %(begins_at)s AND time < %(ends_at)s AND driver_id IS NOT NULL AND vehicle_id = ANY(%(vehicles)s)
+    SELECT driver_id, sum(distance_mm)::int8 AS distance_mm
+    FROM driven_hours JOIN unnest(%(vehicles)s::text[]) AS v(vehicle_id) USING (vehicle_id)
+    WHERE hour >= %(begins_at)s AND hour < %(ends_at)s
     GROUP BY driver_id
 """
 

@@ -28,14 +28,38 @@ _SPAN = (
     Column("end", "Kết thúc", "place", "Tọa độ"),
 )
 
-# Every fix of the drive by primary key; several vehicles where the driver changed between them.
+# Whole hours of a drive by the sums, the hours in which it begins and ends by their fixes; several vehicles where the
+# driver changed between them. Hours of which the fixes are gone do not count: half a drive's kilometres would be wrong.
 _DISTANCES = """
-    SELECT d.violation_id, sum(f.leg_mm)::int8 AS distance_mm
-    FROM unnest(%(ids)s::text[], %(vehicles)s::text[], %(begins)s::timestamptz[], %(ends)s::timestamptz[],
-        %(drivers)s::text[]) AS d(violation_id, vehicle_id, begins_at, ends_at, driver_id)
-    JOIN fixes f ON f.vehicle_id = d.vehicle_id AND f.time > d.begins_at AND f.time <= d.ends_at
-        AND f.driver_id IS NOT DISTINCT FROM d.driver_id
-    GROUP BY d.violation_id
+    WITH drives AS (
+        SELECT d.*, date_trunc('hour', begins_at, 'UTC') + interval '1 hour' AS whole_from,
+            date_trunc('hour', ends_at, 'UTC') AS whole_to
+        FROM unnest(%(ids)s::text[], %(vehicles)s::text[], %(begins)s::timestamptz[], %(ends)s::timestamptz[],
+            %(drivers)s::text[]) AS d(violation_id, vehicle_id, begins_at, ends_at, driver_id)
+    ), hours AS (
+        SELECT d.violation_id, d.vehicle_id, d.driver_id, hour FROM drives d
+        CROSS JOIN LATERAL generate_series(whole_from, whole_to - interval '1 hour', interval '1 hour') AS hour
+        WHERE hour >= (SELECT fixes_from FROM upkeep)
+    )
+    SELECT violation_id, sum(leg_mm)::int8 AS distance_mm FROM (
+        SELECT d.violation_id, f.leg_mm FROM drives d JOIN fixes f ON f.vehicle_id = d.vehicle_id
+            AND f.time > d.begins_at AND f.time <= d.ends_at AND f.time < d.whole_from
+            AND f.driver_id IS NOT DISTINCT FROM d.driver_id
+        UNION ALL SELECT d.violation_id, f.leg_mm FROM drives d JOIN fixes f ON f.vehicle_id = d.vehicle_id
+            AND f.time >= greatest(d.whole_from, d.whole_to) AND f.time <= d.ends_at
+            AND f.driver_id IS NOT DISTINCT FROM d.driver_id
+        UNION ALL SELECT h.violation_id, s.distance_mm FROM hours h CROSS JOIN LATERAL (
+            SELECT distance_mm FROM driven_hours s
+            WHERE s.hour = h.hour AND s.vehicle_id = h.vehicle_id AND s.driver_id = h.driver_id LIMIT 1
+        ) AS s
+        -- What nobody is named for is what is left of the vehicle's.
+        UNION ALL SELECT h.violation_id, s.distance_mm - coalesce((
+            SELECT sum(n.distance_mm)::int8 FROM driven_hours n WHERE n.hour = h.hour AND n.vehicle_id = h.vehicle_id
+        ), 0) FROM hours h CROSS JOIN LATERAL (
+            SELECT distance_mm FROM vehicle_hours s WHERE s.vehicle_id = h.vehicle_id AND s.hour = h.hour LIMIT 1
+        ) AS s WHERE h.driver_id IS NULL
+    ) AS legs
+    GROUP BY violation_id
 """
 # A drive begins with a fix of the vehicle that was driven then; the driver's other vehicles stood elsewhere.
 _PLACES = """

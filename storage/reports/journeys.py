@@ -19,14 +19,19 @@ _FIXES = """
 """
 
 # The place is that of the newest trusted fix when the vehicle came to stand: as a rule the one with which the stop
-# begins, found by its key; each on its own only where that one is not stored any more.
+# begins, which is a waypoint; each on its own only where there is none. The limits change nothing but the plan: found
+# one by one in the order of the key, whatever the planner thinks of so many. Moments come as microseconds: pandas takes
+# a million of those at once, and a million moments one by one.
+_US = "(extract(epoch FROM {}) * 1000000)::int8"
 _STOPS = f"""
-    SELECT s.*, coalesce(f.lat, e.lat) AS start_lat, coalesce(f.lon, e.lon) AS start_lon FROM ({STOPS}) AS s
-    LEFT JOIN fixes f ON f.vehicle_id = s.vehicle_id AND f.time = s.time AND f.flags = 0
-        AND f.time >= %(begins_at)s AND f.time < %(ends_at)s
-    LEFT JOIN LATERAL (SELECT lat, lon FROM fixes WHERE f.time IS NULL AND vehicle_id = s.vehicle_id
-        AND time <= s.time AND flags = 0 ORDER BY time DESC LIMIT 1) AS e ON true
-    WHERE coalesce(f.lat, e.lat) IS NOT NULL
+    SELECT s.vehicle_id, s.driver_id, {_US.format("s.time")} AS time, {_US.format("s.ends_at")} AS ends_at,
+        coalesce(w.lat, f.lat) AS start_lat, coalesce(w.lon, f.lon) AS start_lon
+    FROM ({STOPS}) AS s
+    LEFT JOIN LATERAL (SELECT lat, lon FROM waypoints WHERE vehicle_id = s.vehicle_id AND time = s.time LIMIT 1) AS w
+        ON true
+    LEFT JOIN LATERAL (SELECT lat, lon FROM fixes WHERE w.lat IS NULL AND vehicle_id = s.vehicle_id
+        AND time <= s.time AND flags = 0 ORDER BY time DESC LIMIT 1) AS f ON true
+    WHERE coalesce(w.lat, f.lat) IS NOT NULL
     ORDER BY s.vehicle_id, s.time
 """
 
@@ -94,5 +99,6 @@ async def _fixes(connection: Connection, scope: Scope) -> pd.DataFrame:
 
 def _local(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
     for name in names:
-        frame[name] = pd.to_datetime(frame[name], utc=True).dt.tz_convert(ZONE)
+        # Microseconds, where they are numbers.
+        frame[name] = pd.to_datetime(frame[name], unit="us", utc=True).dt.tz_convert(ZONE)
     return frame

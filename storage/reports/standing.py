@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+# Vehicle by vehicle, each from the key alone: it holds all that is asked for, a vehicle's changes side by side.
 # A vehicle's last row holds until its newest trusted fix: nobody knows whether it stood any longer. What lasts beyond
 # the month is cut at its end.
 STOPS = """
     SELECT vehicle_id, driver_id, time, ends_at FROM (
-        SELECT vehicle_id, driver_id, time, least(%(ends_at)s, coalesce(next_at, (
-            SELECT max(f.time) FROM fixes f WHERE f.vehicle_id = p.vehicle_id AND f.time >= p.time AND f.flags = 0
-        ))) AS ends_at
-        FROM (
-            SELECT vehicle_id, driver_id, time, activity,
-                lead(time) OVER (PARTITION BY vehicle_id ORDER BY time) AS next_at
-            FROM activity_changes WHERE vehicle_id = ANY(%(vehicles)s) AND time >= %(begins_at)s AND time < %(ends_at)s
+        SELECT v.vehicle_id, p.driver_id, p.time, least(%(ends_at)s, coalesce(
+            p.next_at,
+            (SELECT min(n.time) FROM activity_changes n WHERE n.vehicle_id = v.vehicle_id AND n.time >= %(ends_at)s),
+            (SELECT max(f.time) FROM fixes f WHERE f.vehicle_id = v.vehicle_id AND f.time >= p.time AND f.flags = 0)
+        )) AS ends_at
+        FROM unnest(%(vehicles)s::text[]) AS v(vehicle_id) CROSS JOIN LATERAL (
+            SELECT driver_id, time, activity, lead(time) OVER (ORDER BY time) AS next_at FROM activity_changes a
+            WHERE a.vehicle_id = v.vehicle_id AND time >= %(begins_at)s AND time < %(ends_at)s
         ) AS p
-        WHERE activity = 'stopped'
+        WHERE p.activity = 'stopped'
     ) AS pieces
     WHERE ends_at - time >= make_interval(secs => %(least_s)s)
 """
