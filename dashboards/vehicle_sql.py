@@ -69,15 +69,7 @@ UNTRUSTED = f"""
     ) AS counted
 """
 
-# Every one of them, however long the time: the sums say in which hours they are.
 FAILED_CHECKS = f"""
-    SELECT failed, count(*) AS fixes, min(time) AS first_at, max(time) AS last_at FROM (
-        SELECT failed, time FROM panels.failed_checks WHERE {IS_SHORT} AND {_IT} AND $__timeFilter(time)
-        UNION ALL SELECT c.failed, c.time FROM panels.vehicle_hours h CROSS JOIN LATERAL (
-            SELECT failed, time FROM panels.failed_checks c
-            WHERE c.vehicle_id = h.vehicle_id AND c.time >= h.hour AND c.time < h.hour + INTERVAL '1 hour'
-        ) AS c
-        WHERE {IS_LONG} AND {VEHICLE.chosen("h.vehicle_id")} AND {touched_hours("h.hour")} AND h.flagged_fixes > 0
-            AND $__timeFilter(c.time)
-    ) AS c GROUP BY failed ORDER BY 2 DESC, 1
+    SELECT failed, count(*) AS fixes, min(time) AS first_at, max(time) AS last_at
+    FROM panels.failed_checks WHERE {_IT} AND $__timeFilter(time) GROUP BY failed ORDER BY 2 DESC, 1
 """
