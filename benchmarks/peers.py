@@ -17,6 +17,9 @@ from benchmarks.workload import PARTITIONS, Workload, calm_morning
 from hanhtrinh.rule_packs import load_pack
 
 _PEER = "quixstreams==3.28.1"
+_WITH_IT = ("msgspec", "numpy")
+"""What our decoder needs, which the peer decodes with."""
+_DONE = ".installed-" + "-".join(_WITH_IT)
 _ENVIRONMENT = ROOT / ".cache" / "peers" / _PEER.replace("==", "-")
 _INSTALL_WITHIN_S = 600
 _RUN_WITHIN_S = 600
@@ -66,11 +69,11 @@ def run(servers: Servers, *, quick: bool) -> Report:
 def _installed() -> tuple[Path, str | None]:
     """The peer's Python, and why it cannot be had."""
     python = _ENVIRONMENT / "bin" / "python"
-    if (_ENVIRONMENT / ".installed").exists():
+    if (_ENVIRONMENT / _DONE).exists():
         return python, None
     for command in (
         [sys.executable, "-m", "venv", str(_ENVIRONMENT)],
-        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _PEER, "msgspec"],
+        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _PEER, *_WITH_IT],
     ):
         try:
             done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_INSTALL_WITHIN_S)
@@ -79,7 +82,7 @@ def _installed() -> tuple[Path, str | None]:
         if done.returncode:
             last = (done.stderr or done.stdout).strip().splitlines()[-1:]
             return python, f"{_PEER} cannot be installed: {' '.join(last)}"
-    (_ENVIRONMENT / ".installed").touch()
+    (_ENVIRONMENT / _DONE).touch()
     return python, None
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 import typer
 
 from detectors.checks import Check
 from detectors.fix import from_us, to_us
+from detectors.fix_table import empty_table
 from hanhtrinh.commands.dead import parse_since
 from hanhtrinh.dead_letters import Retry
 from ingest.embedded_log import EmbeddedLogWriter
@@ -66,7 +68,9 @@ async def judged_by_an_old_version(rig: WorkerRig, messages: Sequence[RawMessage
     await rig.append(messages)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hanhtrinh_json, "decode", old)
-        patch.setattr(hanhtrinh_json, "single_fix", lambda device_id, payload: None)
+        patch.setattr(
+            hanhtrinh_json, "single_fixes", lambda device_ids, payloads: (empty_table(), np.empty(0, np.intp))
+        )
         await rig.work_off()
 
 
@@ -157,7 +161,9 @@ async def test_a_list_with_one_bad_position_is_sent_once_and_its_good_ones_are_d
     await rig.append([whole])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hanhtrinh_json, "decode", old)
-        patch.setattr(hanhtrinh_json, "single_fix", lambda device_id, payload: None)
+        patch.setattr(
+            hanhtrinh_json, "single_fixes", lambda device_ids, payloads: (empty_table(), np.empty(0, np.intp))
+        )
         await rig.work_off()
     assert await dead(rig, "retry", "--all", "--json") == (0, '{"sent": 2, "unusable": 0}\n')
     await rig.work_off()

@@ -7,7 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ _SETTLE_S = 10.0
 _ROUNDS = 2
 """Fixes of each vehicle before anything is measured: with its second one its driver's line begins."""
 _CATCH_UP_S = 180.0
+_FEW_ALERTS = 20
 _LEVEL_S = 1.5
 """Caught up: less than what is sent in so many seconds waits."""
 
@@ -176,6 +177,11 @@ def _drive(country: Country, found: Found, vehicles: int, seconds: float, folder
         country.watch(worker, found.peak, lambda now: now.lag < level, "the backlog worked off", _CATCH_UP_S)
         # One that cannot keep up is measured all the same: its lag tells.
         time.sleep(min(_SETTLE_S, seconds / 4))
+        # What the backlog had to tell is told before anything is timed.
+        with suppress(TimeoutError):
+            wait_until(
+                lambda: database.alerts_waiting(country.connection) < _FEW_ALERTS, "the backlog's alerts", _CATCH_UP_S
+            )
         began_s, stalls_before = time.time(), stalls(country.metrics_port)
         country.watch(
             worker, found.steady, lambda now: now.at_s - found.steady[0].at_s >= seconds, "at the rate", 2 * seconds

@@ -68,6 +68,16 @@ def progress(connection: psycopg.Connection[Any]) -> Progress:
     return Progress(*row)
 
 
+def alerts_waiting(connection: psycopg.Connection[Any]) -> int:
+    """Alerts that have not reached the webhook yet."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM alerts WHERE fanned_out_at IS NULL)"
+        " + (SELECT count(*) FROM deliveries WHERE status = 'waiting')"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def commit_delays_s(
     connection: psycopg.Connection[Any], from_s: float, to_s: float, stored: int
 ) -> tuple[float, float] | None:
