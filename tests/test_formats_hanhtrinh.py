@@ -274,6 +274,25 @@ def test_many_messages_at_once_are_read_as_each_by_itself(documents: list[Any]) 
     assert rows.tolist() == typed
 
 
+TOPICS = [
+    "hanhtrinh/51B-12345", "hanhtrinh/51B-12346", "owntracks/a/b", "foo", "", "hanhtrinh/", "hanhtrinh/a/b",
+    "hanhtrinh/xe số 1", "hanhtrinh/a\nhanhtrinh/b", "foo\nhanhtrinh/b", "hanhtrinh/" + "x" * 65,
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(TOPICS), max_size=4))
+def test_every_message_among_many_belongs_to_the_vehicle_of_its_own_topic(topics: list[str]) -> None:
+    payload = json.dumps(LEAST).encode()
+    table, rows = FormatRegistry().single_fixes(topics, [payload] * len(topics))
+    found = dict(zip(rows.tolist(), table.vehicle_ids, strict=True))
+    for row, topic in enumerate(topics):
+        decoded = FormatRegistry().decode(RawMessage(topic, payload, 0))
+        if row in found:
+            assert [fix.vehicle_id for fix in decoded.fixes] == [found[row]]
+        # Messages of plain ids are never left to the slow way.
+        assert (row in found) == (topic in TOPICS[:2])
+
+
 def _typed(payload: bytes) -> Fix | None:
     try:
         return _fast_fix("51B-12345", _decode_document(payload))

@@ -49,8 +49,9 @@ class FormatRegistry:
 
         What the others hold says `decode`, for each by itself.
         """
-        _, *ids = "\n".join(("", *topics)).split(f"\n{_OWN}")
-        if len(ids) == len(topics) and _are_plain(ids):
+        # A topic of another kind, or one with a line's end in it, leaves a line's end behind.
+        before, *ids = "\n".join(("", *topics)).split(f"\n{_OWN}")
+        if not before and len(ids) == len(topics) and _are_plain(ids):
             return hanhtrinh_json.single_fixes(ids, payloads)
         plain = [row for row, topic in enumerate(topics) if topic.startswith(_OWN) and _is_plain(topic[len(_OWN) :])]
         ids = [topics[row][len(_OWN) :] for row in plain]
