@@ -12,6 +12,7 @@ SETTINGS = {
     "shared_buffers": "4GB",
     "max_wal_size": "16GB",
     "checkpoint_timeout": "15min",
+    "wal_writer_delay": "20ms",
 }
 BATCH_MAX_MESSAGES = 10_000
 """Both as docs/install.md asks for a large fleet."""

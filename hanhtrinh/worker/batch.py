@@ -37,6 +37,8 @@ from storage.violations import StageCount, ViolationStore
 
 STREAM = "judged on the stream"
 
+Storing = Callable[[Intake], None]
+
 
 @dataclass(slots=True)
 class BatchResult:
@@ -93,12 +95,10 @@ class BatchProcessor:
         """Load these vehicles if they are not known."""
         await self._roster.load(codes, self._fixes, self._vehicles, self._activity, self._violations)
 
-    async def process(
-        self, intake: Intake, storing: Callable[[Intake], None] | None = None, *, careful: bool = False
-    ) -> BatchResult:
+    async def process(self, intake: Intake, storing: Storing | None = None, *, careful: bool = False) -> BatchResult:
         """Judge and commit. Fenced when another worker owns a partition by now; psycopg errors as they come.
 
-        `storing` is called when there is nothing left to do here but to wait for the database.
+        `storing` is called when there is little left to do here but to wait for the database.
         `careful` takes no fix for new without asking the database: after a UniqueViolation.
         """
         rows = await self._arrange(intake)
@@ -107,10 +107,8 @@ class BatchProcessor:
         await asyncio.sleep(0)
         judgement = self._judge(rows)
         await asyncio.sleep(0)
-        if storing is not None:
-            storing(intake)
         async with self._connection.transaction():
-            return await self._commit(intake, rows, judgement, careful=careful)
+            return await self._commit(intake, rows, judgement, storing, careful=careful)
 
     async def _arrange(self, intake: Intake) -> _Rows:
         """One row for each (vehicle, time), its vehicle known, late ones told apart."""
@@ -156,7 +154,9 @@ class BatchProcessor:
         leg_mm[current], driving_us[current] = judgement.leg_mm, judgement.leg_driving_us
         return replace(judgement, flags=flags, settled=settled, leg_mm=leg_mm, leg_driving_us=driving_us)
 
-    async def _commit(self, intake: Intake, rows: _Rows, judgement: Judgement, *, careful: bool) -> BatchResult:
+    async def _commit(
+        self, intake: Intake, rows: _Rows, judgement: Judgement, storing: Storing | None, *, careful: bool
+    ) -> BatchResult:
         roster, columns = self._roster, rows.columns
         # The position is taken first: its row lock keeps a competing worker out until this transaction ends.
         await self._positions.hold(self._connection, {piece.partition: piece.start for piece in intake.slices})
@@ -164,6 +164,9 @@ class BatchProcessor:
         sound = (rows.flags & CLOCKS) == 0
         fresh = sound & ~rows.late & (columns.time_us > roster.newest_us[columns.vehicle]) & (not careful)
         known = np.flatnonzero(~fresh).tolist()
+        if storing is not None:
+            # Not sooner: what was begun then would have its turn before each answer that is waited for until here.
+            storing(intake)
         await self._fixes.add_table(*_chosen(intake, rows, judgement, np.flatnonzero(fresh)))
         perhaps = rows_of(*_chosen(intake, rows, judgement, np.flatnonzero(~fresh)))
         settled = await self._fixes.settle(perhaps)

@@ -137,18 +137,17 @@ async def take_in(
     intake, taken = Intake(pieces), _Taken()
     for number, piece in enumerate(slices):
         intake.first_rows.append(taken.size)
-        at, end = 0, len(piece.records)
-        while at < end and not left:
+        at, end, full = 0, len(piece.records), False
+        while at < end and not full:
             at = _take_some(intake, taken, piece, at, formats)
+            full = max_fixes is not None and taken.size >= max_fixes
             await asyncio.sleep(0)
-            if max_fixes is not None and taken.size >= max_fixes:
-                left = list(slices[number + 1 :])
-                if at < end:
-                    piece, rest = piece.split(at)
-                    left.insert(0, rest)
-                break
+        if at < end:
+            piece, rest = piece.split(at)
+            left.append(rest)
         pieces.append(piece)
-        if max_fixes is not None and taken.size >= max_fixes:
+        if full:
+            left += slices[number + 1 :]
             break
     taken.fill(intake)
     return intake, left
