@@ -30,6 +30,8 @@ _MAX_POLL_INTERVAL_MS = 900_000
 _LOOK_AGAIN_S = 3.0
 _SAME_TOPIC_EVERY_S = 10.0
 _PATIENCE_S = 2.0
+_AT_ONCE = 1_000
+"""Records parsed between two turns of the event loop: about 2 ms."""
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +117,8 @@ class KafkaLogReader:
         if self._unloaded:
             await self._reload()
         await self._look_after()
-        leave_unwrapped(consumer)
         try:
-            batches = await consumer.getmany(timeout_ms=int(wait_s * 1_000), max_records=max_records)
+            batches = await self._drain(consumer, max_records, wait_s)
         except OffsetOutOfRangeError as error:
             await self._stop_outside(error)
             return []
@@ -135,7 +136,25 @@ class KafkaLogReader:
         except KafkaError as error:
             self._seek_back()
             raise LogError(f"the Kafka topic {self._topic.topic} cannot be read: {error!r}") from error
-        return self._slices({batch.partition: records for batch, records in batches.items()})
+        return self._slices(batches)
+
+    async def _drain(
+        self, consumer: AIOKafkaConsumer, max_records: int, wait_s: float
+    ) -> dict[int, list[ConsumerRecord]]:
+        """What the consumer has, by partition, some records at a time: what else waits for the loop has its turn."""
+        drained: dict[int, list[ConsumerRecord]] = {}
+        left, timeout_ms = max_records, int(wait_s * 1_000)
+        while left:
+            leave_unwrapped(consumer)
+            batches = await consumer.getmany(timeout_ms=timeout_ms, max_records=min(left, _AT_ONCE))
+            if not batches:
+                break
+            for part, records in batches.items():
+                drained.setdefault(part.partition, []).extend(records)
+                left -= len(records)
+            timeout_ms = 0
+            await asyncio.sleep(0)
+        return drained
 
     async def rewind(self) -> None:
         """See LogReader."""
