@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,10 +95,10 @@ class FixStore:
         if rows:
             await self.add_table(FixTable.of([row.fix for row in rows]), judged_of(rows))
 
-    async def add_table(self, fixes: FixTable, judged: Judged) -> None:
-        """The same by column."""
+    async def add_table(self, fixes: FixTable, judged: Judged, ready: Callable[[], None] | None = None) -> None:
+        """The same by column. `ready` is called when the database has begun to take them in, if there are any."""
         if len(fixes):
-            await self._copy("fixes", fixes, judged)
+            await self._copy("fixes", fixes, judged, ready)
 
     async def settle(self, rows: Sequence[FixRow]) -> Settled:
         """Store fixes of which some may be there already; each (vehicle, time) at most once among them."""
@@ -130,9 +130,11 @@ class FixStore:
                 settled.lost.append(number)
         return settled
 
-    async def _copy(self, table: str, fixes: FixTable, judged: Judged) -> None:
+    async def _copy(self, table: str, fixes: FixTable, judged: Judged, ready: Callable[[], None] | None = None) -> None:
         statement = f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT binary)"
         async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            if ready is not None:
+                ready()
             await copy.write(COPY_HEADER)
             for rows in packed(fixes, judged):
                 await copy.write(rows)

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,10 +165,10 @@ class BatchProcessor:
         sound = (rows.flags & CLOCKS) == 0
         fresh = sound & ~rows.late & (columns.time_us > roster.newest_us[columns.vehicle]) & (not careful)
         known = np.flatnonzero(~fresh).tolist()
-        if storing is not None:
-            # Not sooner: what was begun then would have its turn before each answer that is waited for until here.
-            storing(intake)
-        await self._fixes.add_table(*_chosen(intake, rows, judgement, np.flatnonzero(fresh)))
+        # Not sooner: what is begun then would have its turn before each answer that is waited for until here, and a
+        # worker that is frozen while the database waits for its rows holds its partitions for as long.
+        ready = None if storing is None else partial(storing, intake)
+        await self._fixes.add_table(*_chosen(intake, rows, judgement, np.flatnonzero(fresh)), ready)
         perhaps = rows_of(*_chosen(intake, rows, judgement, np.flatnonzero(~fresh)))
         settled = await self._fixes.settle(perhaps)
         doubled = rows.doubled + [int(rows.order[known[n]]) for n in settled.doubled]
