@@ -120,7 +120,7 @@ async def test_what_was_stored_before_there_were_waypoints_is_counted_by_the_nex
                 "INSERT INTO hour_sums SELECT vehicle_id, date_trunc('hour', time, 'UTC'), count(*), count(*), 0,"
                 " sum(leg_mm), 0, NULL, min(time), max(time) FROM fixes GROUP BY 1, 2"
             )
-        assert await migrate(empty_postgres_url) == ["0015_waypoints.sql"]
+        assert "0015_waypoints.sql" in await migrate(empty_postgres_url)
         await Sums(connection).bring_up_to_date()
         cursor = await connection.execute("SELECT driver_id, sum(distance_mm) FROM driven_hours GROUP BY 1")
         assert await cursor.fetchall() == [("D1", 401 * 7)]
