@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
+import numpy as np
 import psycopg
 import pytest
 
 from detectors.checks import ALONE, Check
 from detectors.fix import Fix, to_us
+from detectors.fix_table import FixTable
 from ingest.formats.checked import HDOP, HEADING_DEG, LAT, LON, ODOMETER_KM, SATELLITES, SPEED_KMH, TIME_US, Bounds
 from storage.connect import Connection, connect
+from storage.fix_packing import Judged
 from storage.fixes import FixRow, FixStore, Remark, Settled
 
 TIME = to_us(datetime(2026, 3, 4, 1, 2, 3, 456_789, tzinfo=UTC))
@@ -225,3 +228,19 @@ async def _is_partitioned(connection: Connection) -> bool:
 async def _places(connection: Connection) -> list[str]:
     cursor = await connection.execute("SELECT tableoid::regclass::text FROM fixes ORDER BY time")
     return [name for (name,) in await cursor.fetchall()]
+
+
+async def test_whoever_waits_is_told_once_the_database_takes_the_rows(connection: Connection, store: FixStore) -> None:
+    states: list[int] = []
+
+    def ready() -> None:
+        states.append(connection.pgconn.transaction_status)
+
+    nothing = np.zeros(1, np.int64)
+    judged = Judged(np.zeros(1, np.int32), np.zeros(1, np.bool_), nothing, nothing, nothing)
+    await store.add_table(FixTable.of([]), judged, ready)
+    assert states == []
+    await store.add_table(FixTable.of([FIX]), judged, ready)
+    # In the middle of the COPY: sooner, a worker that is frozen would hold its partitions (docs/faults.md, zombies).
+    assert states == [psycopg.pq.TransactionStatus.ACTIVE]
+    assert [each[0] for each in await stored(connection)] == [FIX]
