@@ -88,17 +88,23 @@ def build_worker(
     only: Sequence[int] | None = None,
     instance_id: str | None = None,
     on_batch: OnBatch | None = None,
+    silent_s: int = _SILENT_TRANSACTION_S,
 ) -> Worker:
-    """The worker that the settings describe, on the database at `url`."""
+    """The worker that the settings describe, on the database at `url`.
+
+    `silent_s`: how long a worker that hangs may hold its positions.
+    """
     # From 0, so that the first letter is seen as a rise.
     metrics.dead_letters(dict.fromkeys(REASONS, 0))
     return Worker(
-        lambda: connect(url, application_name="hanhtrinh work", silent_transaction_s=_SILENT_TRANSACTION_S),
+        lambda: connect(url, application_name="hanhtrinh work", silent_transaction_s=silent_s),
         lambda load_positions, assignment_changed: log_reader(
             settings, url, load_positions, assignment_changed, only=only, group_instance_id=instance_id
         ),
         pack,
-        WorkerLimits(settings.batch_max_messages, settings.batch_max_wait_ms / 1000, settings.late_settle_ms / 1000),
+        WorkerLimits(
+            settings.batch_max_messages, settings.batch_max_wait_ms / 1000, settings.late_settle_ms / 1000, silent_s
+        ),
         metrics,
         on_batch,
     )

@@ -23,6 +23,7 @@ from hanhtrinh.detectors import detector_factories
 from hanhtrinh.metrics import WorkerMetrics
 from hanhtrinh.rule_packs import LoadedPack
 from hanhtrinh.worker.batch import BatchResult, refused_letters
+from hanhtrinh.worker.guard import Guard
 from hanhtrinh.worker.inlet import Inlet
 from hanhtrinh.worker.intake import Intake, take_in
 from hanhtrinh.worker.session import Session, new_session
@@ -42,6 +43,8 @@ MakeReader = Callable[[LoadPositions, AssignmentChanged], LogReader]
 OnBatch = Callable[[BatchResult], None]
 
 _LOOK_EVERY_S = 1.0
+_LOOK_AFTER_S = 5.0
+"""A turn of so many seconds may wait for somebody who is frozen."""
 _MOST_ASKED = 500
 """Marks of others that a worker takes up at once; the rest wait in the database."""
 _REJUDGE_FOR_S = 0.5
@@ -56,6 +59,8 @@ class WorkerLimits:
     max_messages: int
     max_wait_s: float
     late_settle_s: float
+    silent_s: float
+    """For how long a frozen worker may hold what others wait for."""
 
 
 class Worker:
@@ -78,6 +83,7 @@ class Worker:
         self._reader = make_reader(self._load_positions, self._assigned)
         self._pack = pack
         self._limits = limits
+        self._guard = Guard(connect, limits.silent_s, min(_LOOK_AFTER_S, limits.silent_s))
         self._metrics = metrics
         self._on_batch = on_batch
         self._formats = FormatRegistry()
@@ -102,8 +108,10 @@ class Worker:
         try:
             while not stop.is_set():
                 connection: Connection | None = None
+                guard: asyncio.Task[None] | None = None
                 try:
                     connection = await self._connect()
+                    guard = asyncio.create_task(self._guard.watch(connection.info.backend_pid))
                     session = await self._begin(connection)
                     while not stop.is_set():
                         await self._turn(session)
@@ -114,6 +122,8 @@ class Worker:
                         raise
                     failures = await self._wait_out(error, failures, stop)
                 finally:
+                    if guard is not None:
+                        guard.cancel()
                     if connection is not None:
                         await connection.close()
         finally:
@@ -160,6 +170,7 @@ class Worker:
         return new_session(connection, self._positions, self._pack, self._detectors, ends, self._limits.late_settle_s)
 
     async def _turn(self, session: Session) -> None:
+        self._guard.turns += 1
         wait_s = self._limits.max_wait_s if not len(session.pending) else min(self._limits.max_wait_s, 0.05)
         intake = await self._inlet.next(wait_s)
         if self._assignment_changed:
