@@ -18,6 +18,7 @@ from alerts.channel import Channel, DeliveryError
 from alerts.desks import AtPace, OneByOne, Parcel
 from alerts.outbox import Claim, Metrics, Outbox
 from alerts.patience import Patience
+from alerts.receipts import Receipts
 from alerts.retry import RetryPolicy
 from alerts.route import PacedRoute, Route
 
@@ -113,6 +114,7 @@ class Notifier:
 
     async def _serve(self, route: Route | PacedRoute, wake: asyncio.Event) -> None:
         desk = self._desk(route)
+        receipts = Receipts(route.channel.name, self._outbox, self._metrics, self._patience)
         sending: set[asyncio.Task[None]] = set()
 
         def finished(task: asyncio.Task[None]) -> None:
@@ -125,7 +127,7 @@ class Notifier:
                 free = self._at_once - len(sending)
                 # Not for each free place: finding the next alert costs the more the more alerts wait.
                 for parcel in await desk.next(free) if 2 * free >= self._at_once else ():
-                    task = group.create_task(self._deliver(route.channel.name, parcel))
+                    task = group.create_task(self._deliver(route.channel.name, parcel, receipts))
                     sending.add(task)
                     task.add_done_callback(finished)
                 with suppress(TimeoutError):
@@ -139,7 +141,7 @@ class Notifier:
             AtPace(route, one_by_one, outbox, patience, self._lease_s) if isinstance(route, PacedRoute) else one_by_one
         )
 
-    async def _deliver(self, channel: str, parcel: Parcel) -> None:
+    async def _deliver(self, channel: str, parcel: Parcel, receipts: Receipts) -> None:
         try:
             async with asyncio.timeout(self._send_timeout_s):
                 await parcel.send()
@@ -152,11 +154,7 @@ class Notifier:
             logger.exception("channel failed channel=%s alert_id=%s", channel, parcel.claims[0].alert_id)
             await self._failed(channel, parcel.claims, DeliveryError(repr(unexpected)))
         else:
-            ids = [claim.alert_id for claim in parcel.claims]
-            seconds = await self._patience.until_done(lambda: self._outbox.mark_sent(ids, channel))
-            self._metrics.sent(channel, len(ids))
-            for each in seconds or ():
-                self._metrics.event_to_alert(each)
+            await receipts.note([claim.alert_id for claim in parcel.claims])
 
     async def _failed(self, channel: str, claims: Sequence[Claim], error: DeliveryError) -> None:
         tries = max(claim.tries for claim in claims)
