@@ -107,6 +107,12 @@ async def import_overrides(connection: Connection, path: Path, pack: RulePack, b
     return ImportReport("overrides", len(lines), sorted(parsed.bad_rows + bad_rows + overlapping))
 
 
+async def has_overrides(connection: Connection) -> bool:
+    """Whether there is any."""
+    row = await (await connection.execute("SELECT EXISTS (SELECT FROM rule_overrides)")).fetchone()
+    return row is not None and bool(row[0])
+
+
 async def overrides_of_scopes(
     connection: Connection, scopes: Sequence[tuple[Scope, str]]
 ) -> dict[tuple[Scope, str], list[Override]]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from detectors.overrides import Override, Scope, concerning
 from storage.connect import Connection
-from storage.overrides import overrides_of_scopes
+from storage.overrides import has_overrides, overrides_of_scopes
 
 _TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
 _TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"
@@ -55,12 +55,13 @@ class VehicleStore:
         return await self._with_overrides([Registered(*row) for row in await cursor.fetchall()])
 
     async def _with_overrides(self, entries: Sequence[Registered]) -> list[Registered]:
+        # Most offices have none: a country's million vehicles need not be asked for then.
+        if not await has_overrides(self._connection):
+            return list(entries)
         scopes: set[tuple[Scope, str]] = set()
         for each in entries:
             scopes |= {("operator", each.operator_id or ""), ("kind", each.kind or ""), ("vehicle", each.vehicle_id)}
         by_scope = await overrides_of_scopes(self._connection, sorted(scopes))
-        if not by_scope:
-            return list(entries)
         return [
             each._replace(overrides=concerning(by_scope, each.vehicle_id, each.kind, each.operator_id, each.limit_kmh))
             for each in entries

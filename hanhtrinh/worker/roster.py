@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,8 @@ class Roster:
         missing = codes[~self.loaded[codes]]
         if not len(missing):
             return
-        names = [self.vehicles.names[code] for code in missing.tolist()]
+        code_of = {self.vehicles.names[code]: code for code in missing.tolist()}
+        names = list(code_of)
         self.judge.forget(missing)
         for column in (
             self.newest_us, self.counted_us, self.silent_us, self._anchor_us, self._settled_us,
@@ -113,45 +114,47 @@ class Roster:
         self._first_us[missing] = np.iinfo(np.int64).max
         self._operator[missing] = UNKNOWN
         registered = {known.vehicle_id: known for known in await vehicles.registered(names)}
-        self._register(registered.values())
-        anchors = await vehicles.anchors(names)
+        self._register(registered.values(), code_of)
+        anchors = sorted(await vehicles.anchors(names), key=lambda anchor: code_of[anchor.vehicle_id])
         stored = {anchor.vehicle_id for anchor in anchors}
         self.unstored.update((name, registered.get(name)) for name in names if name not in stored)
         if anchors:
-            await self._rebuild(anchors, fixes, activity)
+            await self._rebuild(anchors, code_of, fixes, activity)
             for name, since_us in (await violations.open_silences(names)).items():
-                self.silent_us[self.vehicles.code(name)] = since_us
+                self.silent_us[code_of[name]] = since_us
         self.loaded[missing] = True
         self.dropped.difference_update(missing.tolist())
 
     async def register_again(self, vehicle_id: str, vehicles: VehicleStore) -> None:
         """Take what the registry says of a vehicle now. Its state may be that of the entry before: forget it then."""
-        self.vehicles.code(vehicle_id)
+        code = self.vehicles.code(vehicle_id)
         self._reserve()
-        self._register(await vehicles.registered([vehicle_id]))
+        self._register(await vehicles.registered([vehicle_id]), {vehicle_id: code})
 
-    def _register(self, entries: Iterable[Registered]) -> None:
+    def _register(self, entries: Iterable[Registered], code_of: Mapping[str, int]) -> None:
         for entry in entries:
-            code = self.vehicles.code(entry.vehicle_id)
+            code = code_of[entry.vehicle_id]
             self.limits.register(code, entry.limit_kmh, entry.speed_class)
             self.limits.overrides.assign(code, entry.overrides)
             self._operator[code] = self._operators.code(entry.operator_id)
 
-    async def _rebuild(self, anchors: Sequence[Anchor], fixes: FixStore, activity: ActivityStore) -> None:
+    async def _rebuild(
+        self, anchors: Sequence[Anchor], code_of: Mapping[str, int], fixes: FixStore, activity: ActivityStore
+    ) -> None:
+        """`anchors` are in the order of their vehicles' codes."""
         for anchor in anchors:
-            code = self.vehicles.code(anchor.vehicle_id)
+            code = code_of[anchor.vehicle_id]
             self._first_us[code] = anchor.first_us
             self.partition[code] = anchor.partition if anchor.log_id == self._log_id else _ELSEWHERE
             if anchor.settled_us is not None:
                 self._anchor_us[code] = self._settled_us[code] = anchor.settled_us
         stored = await fixes.since([(anchor.vehicle_id, anchor.since_us) for anchor in anchors])
-        ordered = sorted(stored, key=lambda each: (self.vehicles.code(each.fix.vehicle_id), each.fix.time_us))
         await asyncio.sleep(0)
-        self.replay(ordered)
+        self.replay(stored)
         await asyncio.sleep(0)
         state = self.judge.state
         for name, change in (await activity.latest([anchor.vehicle_id for anchor in anchors])).items():
-            code = self.vehicles.code(name)
+            code = code_of[name]
             state.activity[code] = change.activity
             state.activity_driver[code] = self.drivers.code(change.driver_id)
 
