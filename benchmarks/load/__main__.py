@@ -36,7 +36,7 @@ class Sizes(NamedTuple):
     """Of 2,000 vehicles."""
 
 
-_COUNTRY = Sizes(1_000_000, 600.0, 60.0, 500_000, SPEEDING_EVERY_S, 8.0)
+_COUNTRY = Sizes(1_000_000, 600.0, 60.0, 1_000_000, SPEEDING_EVERY_S, 8.0)
 _QUICK = Sizes(6_000, 8.0, 70.0, 40_000, 600, 0.5)
 
 
