@@ -142,6 +142,13 @@ class RigMaker(Protocol):
     async def __call__(self, roster: Roster | None = None, pack: LoadedPack | None = None) -> WorkerRig: ...
 
 
+async def import_roster(connection: Connection, roster: Roster, folder: Path) -> None:
+    """Write the registry of a simulated fleet into the folder and import it."""
+    write_registry(roster, folder)
+    for name in ("operators", "vehicles", "drivers"):
+        assert not (await import_file(connection, folder / f"{name}.csv")).bad_rows
+
+
 @pytest.fixture
 async def make_rig(postgres: DatabaseServer, tmp_path: Path) -> AsyncIterator[RigMaker]:
     rigs: list[WorkerRig] = []
@@ -151,9 +158,7 @@ async def make_rig(postgres: DatabaseServer, tmp_path: Path) -> AsyncIterator[Ri
         rig = WorkerRig(url, await connect(url), pack)
         rigs.append(rig)
         if roster is not None:
-            write_registry(roster, tmp_path)
-            for name in ("operators", "vehicles", "drivers"):
-                assert not (await import_file(rig.connection, tmp_path / f"{name}.csv")).bad_rows
+            await import_roster(rig.connection, roster, tmp_path)
         return rig
 
     yield make

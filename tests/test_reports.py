@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from hanhtrinh.documents import WRITERS
 from hanhtrinh.rule_packs import load_pack
 from ingest.raw import RawMessage
 from ingest.simulator import Fleet, message_of
+from storage.connect import connect
+from storage.migrate import migrate
 from storage.reports.catalogue import KINDS
 from storage.reports.figures import BANDS
 from storage.reports.fleet import transmission
@@ -36,7 +39,8 @@ from tests.month.expected import Registry
 from tests.month.ledger import Ledger
 from tests.month.running import make_report
 from tests.outbox_rows import add_alert
-from tests.running_worker import RigMaker, WorkerRig, journey, make_rig, message
+from tests.running_worker import RigMaker, WorkerRig, import_roster, journey, make_rig, message
+from tests.services.postgres import DatabaseServer, drop_database, make_filled_database
 
 __all__ = ["make_rig"]
 
@@ -47,16 +51,26 @@ OCTOBER = Scope.of_month("2026-10")
 
 
 @pytest.fixture
-async def month(make_rig: RigMaker) -> WorkerRig:
+async def month(postgres: DatabaseServer, tmp_path: Path) -> AsyncIterator[WorkerRig]:
     """A fleet through the worker, from the last evening of September to noon of 2 October; sums up to date."""
-    begin = datetime(2026, 9, 30, 18, tzinfo=ZONE)
-    fleet = Fleet(5, 10, begin, timedelta(hours=42), 30)
-    rig = await make_rig(fleet.roster)
-    sent = [(message_of(each), each.send_at_us) for each in fleet.deliveries()]
-    await rig.append(RawMessage(message.topic, message.payload, at_us) for message, at_us in sent)
-    await rig.work_off()
-    await Sums(rig.connection).bring_up_to_date()
-    return rig
+
+    async def judged(url: str) -> None:
+        begin = datetime(2026, 9, 30, 18, tzinfo=ZONE)
+        fleet = Fleet(5, 10, begin, timedelta(hours=42), 30)
+        rig = WorkerRig(url, await connect(url))
+        await migrate(url)
+        await import_roster(rig.connection, fleet.roster, tmp_path)
+        sent = [(message_of(each), each.send_at_us) for each in fleet.deliveries()]
+        await rig.append(RawMessage(message.topic, message.payload, at_us) for message, at_us in sent)
+        await rig.work_off()
+        await Sums(rig.connection).bring_up_to_date()
+        await rig.connection.close()
+
+    url = await make_filled_database(postgres, "month of test_reports", judged)
+    rig = WorkerRig(url, await connect(url))
+    yield rig
+    await rig.connection.close()
+    await drop_database(postgres, url)
 
 
 async def report(rig: WorkerRig, name: str, scope: Scope = OCTOBER) -> Report:

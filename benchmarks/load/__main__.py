@@ -48,13 +48,18 @@ def main() -> None:
     )
     parser.add_argument("--vehicles", type=int, metavar="N", help="one fix each every 30 s (1,000,000)")
     parser.add_argument("--seconds", type=float, metavar="S", help="measured at the full rate (600)")
+    parser.add_argument(
+        "--backlog", type=float, metavar="S", help="of so many seconds to work off first, for the peak (60); 0: none"
+    )
     parser.add_argument("--soak", type=float, metavar="S", help="the same for longer, to see whether memory is flat")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, not how fast")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there as well")
     chosen = parser.parse_args()
-    given = {"vehicles": chosen.vehicles, "seconds": chosen.soak or chosen.seconds}
-    sizes = (_QUICK if chosen.quick else _COUNTRY)._replace(**{name: each for name, each in given.items() if each})
+    given = {"vehicles": chosen.vehicles, "seconds": chosen.soak or chosen.seconds, "backlog_s": chosen.backlog}
+    sizes = (_QUICK if chosen.quick else _COUNTRY)._replace(
+        **{k: each for k, each in given.items() if each is not None}
+    )
     # The servers must not stay behind when somebody's patience ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # A new topic answers "not the leader" at first; the producer tries again, and nobody need read of it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -14,16 +15,25 @@ from storage.connect import connect
 from storage.embedded import EmbeddedDatabase
 from storage.migrate import migrate
 
+Fill = Callable[[str], Awaitable[object]]
+"""Fills the empty database at a URL, and leaves no connection to it open."""
+
 
 class DatabaseServer(Protocol):
-    """Where the tests' databases are made."""
+    """Where the tests' databases are made. `templates` are databases by what they were filled with, to be copied
+    instead of filled again; None where that cannot be."""
 
     @property
     def admin_url(self) -> str: ...
+    @property
+    def templates(self) -> dict[str, str] | None: ...
 
 
 class GivenPostgres:
     """A server that somebody else runs; only databases of our own are made and dropped in it."""
+
+    templates = None
+    """TimescaleDB's own processes stay connected to each of its databases, and so none can be copied."""
 
     def __init__(self, admin_url: str) -> None:
         self.admin_url = admin_url
@@ -34,6 +44,7 @@ class Postgres:
 
     def __init__(self, home: Path) -> None:
         self._server = EmbeddedDatabase(home)
+        self.templates: dict[str, str] = {}
 
     @property
     def admin_url(self) -> str:
@@ -61,18 +72,37 @@ class Postgres:
 
 async def make_database(server: DatabaseServer, *, migrated: bool = True) -> str:
     """A fresh database and its URL."""
+    return await make_filled_database(server, "schema", migrate) if migrated else await _create(server)
+
+
+async def make_filled_database(server: DatabaseServer, what: str, fill: Fill) -> str:
+    """A database of its own filled with `what`, and its URL. Filling happens once, if the server's databases can be
+    copied."""
+    if server.templates is None:
+        url = await _create(server)
+        await fill(url)
+        return url
+    if what not in server.templates:
+        template_url = await _create(server)
+        await fill(template_url)
+        server.templates[what] = _name(template_url)
+    return await _create(server, server.templates[what])
+
+
+async def _create(server: DatabaseServer, template: str = "template1") -> str:
     name = f"test_{uuid.uuid4().hex[:16]}"
-    await _administrate(server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    url = urlsplit(server.admin_url)._replace(path=f"/{name}").geturl()
-    if migrated:
-        await migrate(url)
-    return url
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+    await _administrate(server, statement.format(sql.Identifier(name), sql.Identifier(template)))
+    return urlsplit(server.admin_url)._replace(path=f"/{name}").geturl()
+
+
+def _name(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
 
 
 async def drop_database(server: DatabaseServer, url: str) -> None:
     """Drop it even while somebody is connected: a failed test must not stop the next one."""
-    name = urlsplit(url).path.removeprefix("/")
-    await _administrate(server, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    await _administrate(server, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_name(url))))
 
 
 async def _administrate(server: DatabaseServer, statement: sql.Composed) -> None:
