@@ -1,15 +1,18 @@
 """What a country's vehicles send: each its fix every 30 seconds, made ready for Kafka at the least cost.
 
-The generator shares two cores with everything that is measured, so what does not change of a message is encoded once.
+The generator shares two cores with everything that is measured, so what does not change of a message is written once,
+and what does into the messages of many vehicles at once: each of its numbers has a place of fixed width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.fix import from_us
 from ingest.partitioning import murmur2
@@ -32,6 +35,19 @@ TIRED_ONE_IN = 5_000
 _LIMIT_S = 4 * 3_600
 _SEED = 1
 _METRES_PER_DEGREE = 111_195.0
+_MESSAGE = (
+    b'{"vehicle_id":"%b","driver_id":"D%b","time":"2026-01-01T00:00:00.000Z","lat": 0.000000,"speed_kmh":  0.0,'
+    b'"lon":%10.6f,"heading_deg":%3d.0,"ignition":true,"satellites":%2d,"hdop":0.9,"valid":true}'
+)
+_WRITTEN = _MESSAGE % (b"V0000000", b"0000000", 100.0, 0, 0)
+
+
+def _place(before: bytes, width: int) -> slice:
+    begin = _WRITTEN.index(before) + len(before)
+    return slice(begin, begin + width)
+
+
+_TIME, _LAT, _SPEED = _place(b'"time":"', 24), _place(b'"lat":', 9), _place(b'"speed_kmh":', 5)
 
 
 class Record(NamedTuple):
@@ -40,6 +56,10 @@ class Record(NamedTuple):
     key: bytes
     topic: bytes
     payload: bytes
+
+
+_record: Callable[[tuple[bytes, bytes, bytes]], Record] = partial(tuple.__new__, Record)
+"""Twice as fast as `Record(...)`, which is a function in Python."""
 
 
 class Traffic:
@@ -58,13 +78,11 @@ class Traffic:
         order = np.lexsort((partition, slots))
         self._names = [names[number] for number in order.tolist()]
         self._topics = [b"hanhtrinh/" + name for name in self._names]
-        self._heads = [b'{"vehicle_id":"%b","driver_id":"D%b","time":"' % (name, name[1:]) for name in self._names]
         lon = random.uniform(102.5, 109.0, vehicles)
         heading = random.integers(0, 360, vehicles)
-        self._tails = [
-            b',"lon":%.6f,"heading_deg":%d.0,"ignition":true,"satellites":%d,"hdop":0.9,"valid":true}' % each
-            for each in zip(lon.tolist(), heading.tolist(), random.integers(6, 15, vehicles).tolist(), strict=True)
-        ]
+        told = zip(self._names, lon.tolist(), heading.tolist(), random.integers(6, 15, vehicles).tolist(), strict=True)
+        text = bytearray().join(_MESSAGE % (name, name[1:], *others) for name, *others in told)
+        self._messages = np.frombuffer(text, np.uint8).reshape(vehicles, -1)
         self._splits = [
             np.searchsorted(partition[order][begin:end], np.arange(1, partitions)).tolist()
             for begin, end in pairwise(self._bounds)
@@ -91,7 +109,7 @@ class Traffic:
         if cycle == 0:
             for row in np.flatnonzero(self._tired[here]).tolist():
                 payloads[row] = self._backlog(begin + row, time_us, payloads[row])
-        records = list(map(Record, self._names[here], self._topics[here], payloads))
+        records = list(map(_record, zip(self._names[here], self._topics[here], payloads, strict=True)))
         return self._disturbed(records, cycle, slot)
 
     def _drive(self, cycle: int, here: slice) -> None:
@@ -106,23 +124,21 @@ class Traffic:
         self._speed_kmh[here] = speed_kmh
 
     def _payloads(self, here: slice, time_us: int) -> list[bytes]:
-        time = _time(time_us)
-        return [
-            b'%b%b","lat":%.6f,"speed_kmh":%.1f%b' % (head, time, lat, speed_kmh, tail)
-            for head, lat, speed_kmh, tail in zip(
-                self._heads[here], self._lat[here].tolist(), self._speed_kmh[here].tolist(), self._tails[here],
-                strict=True,
-            )
-        ]  # fmt: skip
+        messages = self._messages[here]
+        messages[:, _TIME] = np.frombuffer(_time(time_us), np.uint8)
+        _write(messages[:, _LAT], self._lat[here] * 1e6, decimals=6)
+        _write(messages[:, _SPEED], self._speed_kmh[here] * 10, decimals=1)
+        text, width = messages.tobytes(), messages.shape[1]
+        return [text[begin : begin + width] for begin in range(0, len(text), width)]
 
     def _backlog(self, row: int, time_us: int, newest: bytes) -> bytes:
         """The hours before as a list, oldest first, the newest fix at its end."""
         speed_kmh, lat = float(self._speed_kmh[row]), float(self._lat[row])
         step = speed_kmh / 3.6 * EVERY_S / _METRES_PER_DEGREE
         fixes = [
-            b'%b%b","lat":%.6f,"speed_kmh":%.1f%b'
-            % (self._heads[row], _time(time_us - back * EVERY_S * 1_000_000), lat - back * step, speed_kmh,
-               self._tails[row])
+            b"%b%b%b%9.6f%b"
+            % (newest[: _TIME.start], _time(time_us - back * EVERY_S * 1_000_000), newest[_TIME.stop : _LAT.start],
+               lat - back * step, newest[_LAT.stop :])
             for back in range(int(self._driven_s[row] / EVERY_S), 0, -1)
         ]  # fmt: skip
         return b"[%b]" % b",".join([*fixes, newest])
@@ -146,6 +162,20 @@ class Traffic:
                 for part, first in zip(parts, splits, strict=False)
             ]
         return [part + again + once for part, again, once in zip(parts, out, late, strict=True)]
+
+
+def _write(places: NDArray[np.uint8], numbers: NDArray[np.float64], decimals: int) -> None:
+    """Write numbers, given in units of their last decimal, right-aligned into a row of bytes each."""
+    left = np.rint(numbers).astype(np.int64)
+    point = places.shape[1] - decimals - 1
+    for column in range(places.shape[1] - 1, -1, -1):
+        if column == point:
+            places[:, column] = ord(".")
+            continue
+        left, digit = np.divmod(left, 10)
+        places[:, column] = digit + ord("0")
+        if column < point - 1:
+            places[(digit == 0) & (left == 0), column] = ord(" ")
 
 
 def _part_of(row: int, splits: Sequence[int]) -> int:
