@@ -108,13 +108,15 @@ class Positions:
         )
         return dict(await cursor.fetchall())
 
-    async def advance(self, connection: Connection, steps: Sequence[Step]) -> None:
+    async def advance(self, connection: Connection, steps: Sequence[Step], *, held: bool = False) -> None:
         """Compare and set, inside the caller's transaction and first in it. Fenced when any partition stands elsewhere.
 
-        The row locks, taken in partition order, make a competing worker wait here until this transaction ends.
+        The row locks, taken in partition order, make a competing worker wait here until this transaction ends. `held`:
+        the caller has called `hold` with the same offsets in this transaction, which takes its place as the first.
         """
         ordered = sorted(steps)
-        await self.hold(connection, {step.partition: step.start for step in ordered})
+        if not held:
+            await self.hold(connection, {step.partition: step.start for step in ordered})
         columns = list(zip(*ordered, strict=True))
         await connection.execute(
             "UPDATE log_positions p SET next_offset = s.next, messages = p.messages + s.messages,"

@@ -80,22 +80,18 @@ class VehicleStore:
         """Move anchors on; `first_us` only ever moves back."""
         if not anchors:
             return
+        # Whose messages come from elsewhere now: who reads them there judges its past again.
         await self._connection.execute(
-            "INSERT INTO vehicle_anchors AS v (vehicle_id, settled_at, first_at, log_id, partition)"
+            "WITH v AS (INSERT INTO vehicle_anchors AS v (vehicle_id, settled_at, first_at, log_id, partition)"
             f" SELECT n.vehicle_id, {_TIME.format('n.settled')}, {_TIME.format('n.first')}, n.log_id, n.partition"
             " FROM unnest(%b::text[], %b::int8[], %b::int8[], %b::text[], %b::int[])"
             " AS n(vehicle_id, settled, first, log_id, partition)"
             " ON CONFLICT (vehicle_id) DO UPDATE SET settled_at = excluded.settled_at,"
             " first_at = least(v.first_at, excluded.first_at), log_id = excluded.log_id,"
-            " partition = excluded.partition",
+            " partition = excluded.partition RETURNING vehicle_id, log_id, partition)"
+            " UPDATE rejudge_marks m SET log_id = v.log_id, partition = v.partition FROM v"
+            " WHERE v.vehicle_id = m.vehicle_id AND (m.log_id, m.partition) <> (v.log_id, v.partition)",
             [list(column) for column in zip(*anchors, strict=True)],
-        )
-        # Whose messages come from elsewhere now: who reads them there judges its past again.
-        await self._connection.execute(
-            "UPDATE rejudge_marks m SET log_id = v.log_id, partition = v.partition FROM vehicle_anchors v"
-            " WHERE v.vehicle_id = m.vehicle_id AND m.vehicle_id = ANY(%s)"
-            " AND (m.log_id, m.partition) <> (v.log_id, v.partition)",
-            ([anchor.vehicle_id for anchor in anchors],),
         )
 
     async def moved_at_last(

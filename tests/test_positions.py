@@ -171,3 +171,12 @@ async def _waits_for_a_lock(connection: Connection) -> bool:
     row = await cursor.fetchone()
     assert row is not None
     return bool(row[0])
+
+
+async def test_positions_that_the_transaction_holds_advance_without_being_asked_for_again(
+    connection: Connection, positions: Positions
+) -> None:
+    async with connection.transaction():
+        await positions.hold(connection, {1: 0, 3: 0})
+        await positions.advance(connection, [Step(1, 0, 5, 5), Step(3, 0, 2, 2)], held=True)
+    assert await positions.load(connection, [1, 3]) == {1: 5, 3: 2}

@@ -132,7 +132,7 @@ async def _store(
                 [Anchor(batch.fixes.vehicle_ids[row], times_us[row], times_us[row], _LOG, 0) for row in moved]
             )
             steps = [Step(part, start, start + _BATCH, _BATCH, 0, _BATCH, newest_us=times_us[0]) for part in parts]
-            await positions.advance(connection, steps)
+            await positions.advance(connection, steps, held=True)
 
 
 def _cpu_s(process: psutil.Process) -> float:

@@ -190,7 +190,7 @@ class BatchProcessor:
         stages = await self._judged(intake, rows, judgement)
         # A displaced fix was counted when it was stored: its row stays, its letter is new.
         steps = intake.steps(doubled, letters, [row for row, _ in lost + displaced], rows.newest_us)
-        await self._positions.advance(self._connection, steps)
+        await self._positions.advance(self._connection, steps, held=True)
         roster.unstored.clear()
         return BatchResult(
             messages=intake.messages,
