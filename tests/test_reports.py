@@ -24,7 +24,7 @@ from hanhtrinh.cli import app
 from hanhtrinh.documents import WRITERS
 from hanhtrinh.rule_packs import load_pack
 from ingest.raw import RawMessage
-from ingest.simulator import Fleet, message_of
+from ingest.simulator import Fleet, message_of, write_registry
 from storage.connect import connect
 from storage.migrate import migrate
 from storage.reports.catalogue import KINDS
@@ -52,11 +52,13 @@ OCTOBER = Scope.of_month("2026-10")
 
 @pytest.fixture
 async def month(postgres: DatabaseServer, tmp_path: Path) -> AsyncIterator[WorkerRig]:
-    """A fleet through the worker, from the last evening of September to noon of 2 October; sums up to date."""
+    """A fleet through the worker, from the last evening of September to noon of 2 October; sums up to date. Its
+    registry is in `tmp_path`."""
+    begin = datetime(2026, 9, 30, 18, tzinfo=ZONE)
+    fleet = Fleet(5, 10, begin, timedelta(hours=42), 30)
+    write_registry(fleet.roster, tmp_path)
 
     async def judged(url: str) -> None:
-        begin = datetime(2026, 9, 30, 18, tzinfo=ZONE)
-        fleet = Fleet(5, 10, begin, timedelta(hours=42), 30)
         rig = WorkerRig(url, await connect(url))
         await migrate(url)
         await import_roster(rig.connection, fleet.roster, tmp_path)
