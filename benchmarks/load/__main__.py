@@ -37,7 +37,7 @@ class Sizes(NamedTuple):
 
 
 _COUNTRY = Sizes(1_000_000, 600.0, 60.0, 1_000_000, SPEEDING_EVERY_S, 8.0)
-_QUICK = Sizes(6_000, 8.0, 70.0, 40_000, 600, 0.5)
+_QUICK = Sizes(6_000, 8.0, 70.0, 60_000, 600, 0.5)
 
 
 def main() -> None:
