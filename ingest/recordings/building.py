@@ -135,7 +135,7 @@ class ChunkBuilder:
         if readable.any():
             return
         column = "+".join(self._resolved.columns["time"])
-        first = cells[int(np.flatnonzero(there)[0])].as_py()
+        first = _cell_of(cells[int(np.flatnonzero(there)[0])])
         if times.naive.any():
             raise RecordingError(
                 f"{self._file}: column {column!r} has times without an offset from UTC (first: {first!s});"
@@ -163,7 +163,7 @@ class ChunkBuilder:
         for place in places.tolist():
             values: dict[str, object] = {"vehicle_id": self._mapping.vehicle_id}
             for field, column in cells.items():
-                cell = column[place].as_py()
+                cell = _cell_of(column[place])
                 if cell is None or field == "limit_kmh":
                     continue
                 if field == "time":
@@ -178,6 +178,14 @@ class ChunkBuilder:
                     values[field] = str(cell).strip()
             rejected.append(self._rejecter.values(int(rows[place]), values))
         return rejected
+
+
+def _cell_of(scalar: Any) -> object:
+    """What is in a cell; its number where it is a moment beyond Python's calendar, as a Parquet file may hold."""
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        return scalar.value
 
 
 def _time_of(cell: object, times: Times, place: int) -> str:

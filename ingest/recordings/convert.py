@@ -143,9 +143,23 @@ def _typed_times(column: Any, time_zone: str | None) -> Times:
     if column.type.tz is None:
         if time_zone is None:
             return Times(np.zeros(len(column), np.int64), missing, ~missing, nothing)
-        return _localised(pc.cast(column, pa.timestamp("us"), safe=False).to_pandas(), missing, time_zone)
-    utc = pc.cast(column, pa.timestamp("us", "UTC"), safe=False)
-    return Times(_int64(pc.fill_null(pc.cast(utc, pa.int64()), 0)), missing, nothing, nothing)
+        within, _ = _within_int64(column)
+        return _localised(pc.cast(within, pa.timestamp("us"), safe=False).to_pandas(), missing, time_zone)
+    within, beyond = _within_int64(column)
+    utc = pc.cast(within, pa.timestamp("us", "UTC"), safe=False)
+    return Times(_int64(pc.fill_null(pc.cast(utc, pa.int64()), 0)), missing, nothing, beyond)
+
+
+def _within_int64(column: Any) -> tuple[Any, Mask]:
+    """The moments without those whose microseconds no 64 bits can hold, and which these are: a cast would wrap them
+    round to some other time."""
+    whole = _int64(pc.fill_null(pc.cast(column, pa.int64()), 0))
+    unit_us = {"s": 1_000_000, "ms": 1_000}.get(column.type.unit, 1)
+    # Not np.abs: the lowest number of all has no positive one.
+    beyond = (whole > 2**62 // unit_us) | (whole < -(2**62 // unit_us))
+    if column.type.unit == "ns" or not beyond.any():
+        return column, np.zeros(len(column), bool)
+    return pc.if_else(pa.array(beyond), pa.scalar(None, column.type), column), beyond
 
 
 def _fast_iso_times(column: Any, time_zone: str | None) -> Times | None:
