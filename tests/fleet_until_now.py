@@ -12,13 +12,12 @@ from detectors.fix import to_us
 from hanhtrinh.driver_packs import DriverPacks
 from hanhtrinh.hours_board import HoursBoard
 from ingest.raw import RawMessage
-from ingest.simulator import Fleet, message_of, write_registry
+from ingest.simulator import Fleet, message_of
 from ingest.simulator.delivery import Delivery
 from ingest.simulator.roster import Roster
 from storage.excuses import ExcuseStore
-from storage.registry import import_file
 from storage.sums import Sums
-from tests.running_worker import WorkerRig, journey, message, shifted
+from tests.running_worker import WorkerRig, import_roster, journey, message, shifted
 
 _ENDS = datetime(2026, 10, 1, 10, tzinfo=ZoneInfo("Asia/Ho_Chi_Minh"))
 """A Thursday morning, when many drive; moved to now as a whole."""
@@ -40,9 +39,7 @@ def fleet(vehicles: int, hours: int, interval_s: int = 30) -> Fleet:
 async def register(rig: WorkerRig, roster: Roster) -> None:
     """Import the fleet's operators, vehicles and drivers."""
     with TemporaryDirectory() as folder:
-        write_registry(roster, Path(folder))
-        for name in ("operators", "vehicles", "drivers"):
-            assert not (await import_file(rig.connection, Path(folder) / f"{name}.csv")).bad_rows
+        await import_roster(rig.connection, roster, Path(folder))
 
 
 async def drive(rig: WorkerRig, driven: Fleet) -> datetime:

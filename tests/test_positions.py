@@ -173,7 +173,7 @@ async def _waits_for_a_lock(connection: Connection) -> bool:
     return bool(row[0])
 
 
-async def test_positions_that_the_transaction_holds_advance_without_being_asked_for_again(
+async def test_positions_that_the_transaction_holds_already_advance(
     connection: Connection, positions: Positions
 ) -> None:
     async with connection.transaction():

@@ -301,16 +301,19 @@ def test_one_bad_object_in_a_list_leaves_the_good_ones(tmp_path: Path) -> None:
     assert rejected[0].detail.startswith("[0] ")
 
 
+@pytest.mark.parametrize("local", [False, True], ids=["with its zone", "local"])
 @pytest.mark.parametrize(("unit", "per_s"), [("ms", 1_000), ("us", 1_000_000)])
-def test_a_parquet_moment_beyond_the_calendar_is_a_rejected_row(unit: str, per_s: int, tmp_path: Path) -> None:
+def test_a_parquet_moment_beyond_the_calendar_is_a_rejected_row(
+    unit: str, per_s: int, local: bool, tmp_path: Path
+) -> None:
     # Python's datetime cannot hold it: what pyarrow raises then ended `check` with a traceback (found by fuzzing), and
     # of milliseconds beyond 64 bits of microseconds a fix in 1970 was made.
     moments = pa.array([1_780_000_000 * per_s, 2**62], pa.int64())
     columns = {
-        "vehicle_id": ["29B-1", "29B-1"], "time": moments.cast(pa.timestamp(unit, "UTC")),
+        "vehicle_id": ["29B-1", "29B-1"], "time": moments.cast(pa.timestamp(unit, None if local else "UTC")),
         "lat": [21.0, 21.0], "lon": [105.8, 105.8],
     }  # fmt: skip
     parquet.write_table(pa.table(columns), tmp_path / "day.parquet")
-    fixes, rejected = read(tmp_path / "day.parquet")
+    fixes, rejected = read(tmp_path / "day.parquet", ColumnMapping(time_zone="UTC" if local else None))
     assert [fix.time_us for fix in fixes] == [1_780_000_000_000_000]
     assert len(rejected) == 1

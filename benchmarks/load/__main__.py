@@ -57,9 +57,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there as well")
     chosen = parser.parse_args()
     given = {"vehicles": chosen.vehicles, "seconds": chosen.soak or chosen.seconds, "backlog_s": chosen.backlog}
-    sizes = (_QUICK if chosen.quick else _COUNTRY)._replace(
-        **{k: each for k, each in given.items() if each is not None}
-    )
+    asked = {name: each for name, each in given.items() if each is not None}
+    sizes = (_QUICK if chosen.quick else _COUNTRY)._replace(**asked)
     # The servers must not stay behind when somebody's patience ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # A new topic answers "not the leader" at first; the producer tries again, and nobody need read of it.

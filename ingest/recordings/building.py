@@ -184,7 +184,7 @@ def _cell_of(scalar: Any) -> object:
     """What is in a cell; its number where it is a moment beyond Python's calendar, as a Parquet file may hold."""
     try:
         return scalar.as_py()
-    except (OverflowError, ValueError):
+    except OverflowError:
         return scalar.value
 
 

@@ -139,15 +139,13 @@ def _epoch_times(column: Any, unit_us: int) -> Times:
 
 def _typed_times(column: Any, time_zone: str | None) -> Times:
     missing = _mask(pc.is_null(column))
-    nothing = np.zeros(len(column), bool)
+    within, beyond = _within_int64(column)
     if column.type.tz is None:
         if time_zone is None:
-            return Times(np.zeros(len(column), np.int64), missing, ~missing, nothing)
-        within, _ = _within_int64(column)
+            return Times(np.zeros(len(column), np.int64), missing, ~missing, np.zeros(len(column), bool))
         return _localised(pc.cast(within, pa.timestamp("us"), safe=False).to_pandas(), missing, time_zone)
-    within, beyond = _within_int64(column)
     utc = pc.cast(within, pa.timestamp("us", "UTC"), safe=False)
-    return Times(_int64(pc.fill_null(pc.cast(utc, pa.int64()), 0)), missing, nothing, beyond)
+    return Times(_int64(pc.fill_null(pc.cast(utc, pa.int64()), 0)), missing, np.zeros(len(column), bool), beyond)
 
 
 def _within_int64(column: Any) -> tuple[Any, Mask]:
