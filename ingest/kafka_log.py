@@ -147,9 +147,11 @@ class KafkaLogWriter:
         self._deadline_s = deadline_s
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
+        self._closed = False
 
     async def open(self) -> LogIdentity:
         """See LogWriter."""
+        self._closed = False
         identity = await self._topic.ensure()
         try:
             await self._usable_producer()
@@ -175,7 +177,8 @@ class KafkaLogWriter:
             raise LogError(f"messages could not be appended to the Kafka topic {self._topic.topic}: {why}") from error
 
     async def close(self) -> None:
-        """Release the connections; what was not confirmed is given up."""
+        """Release the connections; what was not confirmed is given up, and its append fails."""
+        self._closed = True
         if self._producer is not None:
             await self._discard(self._producer)
 
@@ -205,6 +208,7 @@ class KafkaLogWriter:
 
     async def _usable_producer(self) -> AIOKafkaProducer:
         async with self._replacing:
+            self._fail_if_closed()
             if self._producer is None:
                 producer = AIOKafkaProducer(
                     bootstrap_servers=self._topic.bootstrap,
@@ -217,11 +221,17 @@ class KafkaLogWriter:
                 )
                 try:
                     await producer.start()
+                    self._fail_if_closed()
                 except BaseException:
                     await producer.stop()
                     raise
                 self._producer = producer
             return self._producer
+
+    def _fail_if_closed(self) -> None:
+        # Nobody would stop a producer that begins after close().
+        if self._closed:
+            raise LogError(f"the writer of the Kafka topic {self._topic.topic} was closed")
 
     async def _discard(self, producer: AIOKafkaProducer) -> None:
         if self._producer is producer:

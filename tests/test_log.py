@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-import psycopg
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.partitioner import murmur2 as kafka_murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.embedded_log import EmbeddedLogWriter
-from ingest.embedded_log_reader import EmbeddedLogReader, EmbeddedLogTrimmer
-from ingest.kafka_log import KafkaLogWriter, KafkaSecurity
+from ingest.embedded_log_reader import EmbeddedLogReader
+from ingest.kafka_log import KafkaLogWriter
 from ingest.kafka_log_reader import KafkaLogReader
 from ingest.log import LogError, LogReader
 from ingest.partitioning import Partitioner, murmur2
-from ingest.raw import LogIdentity, LogRecord, LogSlice, RawMessage
+from ingest.raw import LogIdentity, LogRecord, RawMessage
 from storage.connect import connect
+from tests.log_access import PARTITIONS, Positions, message, messages_of, read
 from tests.services.kafka_server import Kafka
-
-PARTITIONS = 4
 
 
 class Writer(Protocol):
@@ -33,20 +30,6 @@ class Writer(Protocol):
     async def append(self, device_id: str, message: RawMessage) -> None: ...
     async def append_many(self, messages: Sequence[tuple[str, RawMessage]]) -> None: ...
     async def close(self) -> None: ...
-
-
-class Positions:
-    """The worker's stored positions."""
-
-    def __init__(self) -> None:
-        self.next: dict[int, int] = {}
-
-    async def load(self, _identity: LogIdentity, partitions: Sequence[int]) -> dict[int, int]:
-        await asyncio.sleep(0)
-        return {partition: self.next[partition] for partition in partitions if partition in self.next}
-
-    def store(self, slices: Sequence[LogSlice]) -> None:
-        self.next.update({part.partition: part.next for part in slices})
 
 
 class Rig:
@@ -123,29 +106,12 @@ async def _new_database(request: pytest.FixtureRequest) -> str:
     return await make_database(request.getfixturevalue("postgres"))
 
 
-def message(number: int, device: str = "51B-1", retained: bool = False) -> RawMessage:
-    return RawMessage(f"hanhtrinh/{device}", b'{"n":%d}' % number, 1_700_000_000_000_000 + number, retained)
-
-
-async def read(reader: LogReader, count: int, within_s: float = 20.0) -> list[LogSlice]:
-    """Slices until `count` records are there."""
-    slices: list[LogSlice] = []
-    async with asyncio.timeout(within_s):
-        while sum(len(part.records) for part in slices) < count:
-            slices += await reader.fetch(1_000, 0.2)
-    return slices
-
-
 async def stopped(reader: LogReader, partition: int, within_s: float = 20.0) -> str:
     """Why this partition is stopped, as soon as it is; nothing of it may be handed out before."""
     async with asyncio.timeout(within_s):
         while partition not in reader.stopped:
             assert partition not in {part.partition for part in await reader.fetch(1_000, 0.1)}
     return reader.stopped[partition]
-
-
-def messages_of(slices: Sequence[LogSlice]) -> list[RawMessage]:
-    return [record.message for part in slices for record in part.records]
 
 
 async def test_a_message_comes_back_as_it_was_written(rig: Rig) -> None:
@@ -323,294 +289,3 @@ async def test_a_partition_that_the_log_does_not_have_is_refused(rig: Rig) -> No
 @given(st.binary(max_size=40))
 def test_the_partitioner_hashes_like_kafka_clients(key: bytes) -> None:
     assert murmur2(key) & 0x7FFFFFFF == kafka_murmur2(key) & 0x7FFFFFFF
-
-
-# What only the embedded log can show.
-
-
-async def test_appends_at_the_same_moment_share_transactions(postgres_url: str) -> None:
-    writer = EmbeddedLogWriter(lambda: connect(postgres_url), PARTITIONS)
-    await writer.open()
-    async with await connect(postgres_url) as observer:
-        before = await _transactions(observer)
-        await asyncio.gather(*(writer.append("a", message(n)) for n in range(500)))
-        after = await _transactions(observer)
-    await writer.close()
-    assert after - before < 20
-
-
-async def _transactions(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> int:
-    """Transaction ids used so far: only transactions that write take one."""
-    cursor = await connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-async def test_two_writers_leave_offsets_without_holes(postgres_url: str) -> None:
-    writers = [EmbeddedLogWriter(lambda: connect(postgres_url), PARTITIONS) for _ in range(2)]
-    await asyncio.gather(*(writer.open() for writer in writers))
-    await asyncio.gather(*(writer.append(f"d{n}", message(n, f"d{n}")) for n in range(300) for writer in writers))
-    async with await connect(postgres_url) as connection:
-        cursor = await connection.execute(
-            "SELECT partition, count(*), min(log_offset), max(log_offset) FROM embedded_log_messages GROUP BY 1"
-        )
-        rows = await cursor.fetchall()
-    assert sum(count for _, count, _, _ in rows) == 600
-    assert all(first == 0 and last == count - 1 for _, count, first, last in rows)
-    for writer in writers:
-        await writer.close()
-
-
-async def test_an_append_whose_connection_is_killed_fails_and_the_next_one_works(postgres_url: str) -> None:
-    writer = EmbeddedLogWriter(lambda: connect(postgres_url), PARTITIONS)
-    await writer.open()
-    async with await connect(postgres_url) as observer:
-        await observer.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-        )
-    with pytest.raises(LogError, match="could not be appended"):
-        await writer.append("a", message(1))
-    await writer.append("a", message(2))
-    await writer.close()
-
-
-async def test_trimming_deletes_only_what_is_old_and_read(postgres_url: str) -> None:
-    async def open_connection() -> psycopg.AsyncConnection[tuple[Any, ...]]:
-        return await connect(postgres_url)
-
-    writer = EmbeddedLogWriter(open_connection, PARTITIONS)
-    identity = await writer.open()
-    partition = Partitioner(PARTITIONS).partition("a")
-    await writer.append_many([("a", message(n)) for n in range(10)])
-    await writer.close()
-    positions = Positions()
-    trimmer = EmbeddedLogTrimmer(open_connection, positions.load, 60.0, lambda: 1_700_000_060_000_000 + 8)
-    assert await trimmer.trim(identity) == 0  # old enough up to message 7, but nobody has read any
-    positions.next = {partition: 5}
-    assert await trimmer.trim(identity) == 5
-    positions.next = {partition: 10}
-    assert await trimmer.trim(identity) == 3
-    reader = EmbeddedLogReader(open_connection, PARTITIONS, positions.load, lambda _: None)
-    await reader.open()
-    positions.next = {partition: 8}
-    await reader.rewind()
-    assert messages_of(await reader.fetch(10, 1.0)) == [message(8), message(9)]
-    positions.next = {partition: 7}
-    await reader.rewind()
-    assert await reader.fetch(10, 0.1) == []
-    assert "begins at offset 8" in reader.stopped[partition]
-    await reader.close()
-
-
-# What only Kafka can show.
-
-
-async def test_group_members_share_the_partitions_and_one_takes_over_when_the_other_leaves(kafka: Kafka) -> None:
-    topic = kafka.topic()
-    group = f"group-{uuid.uuid4().hex}"
-    positions = Positions()
-    assigned: dict[str, frozenset[int]] = {}
-
-    def member(name: str) -> KafkaLogReader:
-        def changed(partitions: frozenset[int]) -> None:
-            assigned[name] = partitions
-
-        return KafkaLogReader(kafka.bootstrap, topic, PARTITIONS, positions.load, changed, group=group)
-
-    writer = KafkaLogWriter(kafka.bootstrap, topic, PARTITIONS)
-    await writer.open()
-    await writer.append_many([(f"d{n}", message(n, f"d{n}")) for n in range(100)])
-    first, second = member("first"), member("second")
-    await first.open()
-    received: list[RawMessage] = []
-
-    async def work(*members: KafkaLogReader, until: Callable[[], bool]) -> None:
-        async with asyncio.timeout(40):
-            while not until():
-                for reader in members:
-                    slices = await reader.fetch(1_000, 0.2)
-                    for part in slices:
-                        assert part.start == positions.next.get(part.partition, 0)
-                    positions.store(slices)
-                    received.extend(messages_of(slices))
-
-    await work(first, until=lambda: len(received) == 100)
-    opening = asyncio.create_task(second.open())
-    await work(first, until=opening.done)
-    await work(first, second, until=lambda: len(assigned["first"]) == len(assigned["second"]) == PARTITIONS // 2)
-    assert assigned["first"] | assigned["second"] == set(range(PARTITIONS))
-    await writer.append_many([(f"d{n}", message(n, f"d{n}")) for n in range(100, 200)])
-    await work(first, second, until=lambda: len(received) == 200)
-    await first.close()
-    await writer.append_many([(f"d{n}", message(n, f"d{n}")) for n in range(200, 300)])
-    await work(second, until=lambda: len(received) == 300)
-    assert assigned["second"] == set(range(PARTITIONS))
-    assert len(set(received)) == 300
-    await second.close()
-    await writer.close()
-
-
-async def test_positions_that_cannot_be_loaded_at_a_rebalance_come_out_of_fetch_and_are_asked_for_again(
-    kafka: Kafka,
-) -> None:
-    asked = 0
-
-    async def away_at_first(_identity: LogIdentity, _partitions: Sequence[int]) -> dict[int, int]:
-        nonlocal asked
-        asked += 1
-        if asked <= 2:
-            raise RuntimeError("database is away")
-        return {0: 1}
-
-    topic, group = kafka.topic(), f"group-{uuid.uuid4().hex}"
-    writer = KafkaLogWriter(kafka.bootstrap, topic, PARTITIONS)
-    await writer.open()
-    device = next(name for n in range(100) if Partitioner(PARTITIONS).partition(name := f"51B-{n}") == 0)
-    for number in range(3):
-        await writer.append(device, message(number, device))
-    await writer.close()
-    reader = KafkaLogReader(kafka.bootstrap, topic, PARTITIONS, away_at_first, lambda _: None, group=group)
-    await reader.open()
-    with pytest.raises(RuntimeError, match="database is away"):  # noqa: PT012
-        async with asyncio.timeout(30):
-            while True:
-                assert await reader.fetch(10, 0.2) == []
-    slices: list[LogSlice] = []
-    async with asyncio.timeout(30):
-        while not slices:
-            slices = await reader.fetch(10, 0.2)
-    assert asked == 3
-    assert [(each.partition, each.start, each.next) for each in slices] == [(0, 1, 3)]
-    await reader.close()
-    await writer.close()
-
-
-async def test_a_topic_that_is_made_again_while_it_is_read_stops_the_reader_although_its_position_fits(
-    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ingest.kafka_log_reader._SAME_TOPIC_EVERY_S", 0.2)
-    topic = kafka.topic()
-    reader = KafkaLogReader(kafka.bootstrap, topic, 1, Positions().load, lambda _: None, only=[0])
-    first = await _written(kafka, topic, range(5))
-    await reader.open()
-    assert len(messages_of(await read(reader, 5))) == 5
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    await admin.delete_topics([topic])
-    async with asyncio.timeout(20):
-        while topic in await admin.list_topics():
-            pass
-    await admin.close()
-    second = await _written(kafka, topic, range(10))
-    assert (first.log_id, first.partitions) == (second.log_id, second.partitions)
-    assert None not in (first.topic_id, second.topic_id)
-    assert first.topic_id != second.topic_id
-    with pytest.raises(LogError, match="was deleted and made again while it was read"):
-        await read(reader, 5)
-    await reader.close()
-
-
-async def _written(kafka: Kafka, topic: str, numbers: Sequence[int]) -> LogIdentity:
-    writer = KafkaLogWriter(kafka.bootstrap, topic, 1)
-    identity = await writer.open()
-    await writer.append_many([("a", message(n)) for n in numbers])
-    await writer.close()
-    return identity
-
-
-async def test_a_member_that_restarts_under_its_instance_name_moves_no_partition(kafka: Kafka) -> None:
-    topic, group = kafka.topic(), f"group-{uuid.uuid4().hex}"
-    assigned: dict[str, list[frozenset[int]]] = {"one": [], "two": []}
-
-    def member(name: str) -> KafkaLogReader:
-        changed = assigned[name].append
-        return KafkaLogReader(
-            kafka.bootstrap, topic, PARTITIONS, Positions().load, changed, group=group, group_instance_id=name
-        )
-
-    async def work(*members: KafkaLogReader, until: Callable[[], bool]) -> None:
-        async with asyncio.timeout(40):
-            while not until():
-                for reader in members:
-                    await reader.fetch(10, 0.1)
-
-    def half(name: str) -> bool:
-        return bool(assigned[name]) and len(assigned[name][-1]) == PARTITIONS // 2
-
-    one, two = member("one"), member("two")
-    await one.open()
-    opening = asyncio.create_task(two.open())
-    await work(one, until=opening.done)
-    await work(one, two, until=lambda: half("one") and half("two"))
-    before = {name: list(all_of) for name, all_of in assigned.items()}
-    await two.close()
-    two = member("two")
-    opening = asyncio.create_task(two.open())
-    await work(one, until=opening.done)
-    # Two heartbeats: a rebalance would have reached the other member by then.
-    deadline = asyncio.get_running_loop().time() + 7.0
-    await work(one, two, until=lambda: asyncio.get_running_loop().time() > deadline)
-    assert assigned["one"] == before["one"]
-    assert assigned["two"][-2:] == [before["two"][-1]] * 2
-    await one.close()
-    await two.close()
-
-
-async def test_nothing_is_ever_committed_to_kafka(kafka: Kafka) -> None:
-    topic, group = kafka.topic(), f"group-{uuid.uuid4().hex}"
-    writer = KafkaLogWriter(kafka.bootstrap, topic, PARTITIONS)
-    await writer.open()
-    await writer.append("a", message(1))
-    reader = KafkaLogReader(kafka.bootstrap, topic, PARTITIONS, Positions().load, lambda _: None, group=group)
-    await reader.open()
-    await read(reader, 1)
-    await reader.close()
-    await writer.close()
-    observer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=group, enable_auto_commit=False)
-    await observer.start()
-    observer.assign([TopicPartition(topic, Partitioner(PARTITIONS).partition("a"))])
-    assert await observer.committed(TopicPartition(topic, Partitioner(PARTITIONS).partition("a"))) is None
-    await observer.stop()
-
-
-async def test_a_silent_broker_fails_the_append_in_time_and_a_new_producer_goes_on(kafka: Kafka) -> None:
-    topic = kafka.topic()
-    writer = KafkaLogWriter(kafka.bootstrap, topic, 1, deadline_s=2.0)
-    await writer.open()
-    await writer.append("a", message(1))
-    kafka.kill()
-    try:
-        with pytest.raises(LogError, match="could not be appended"):
-            await writer.append("a", message(2))
-        with pytest.raises(LogError):
-            await writer.append("a", message(3))
-    finally:
-        kafka.start()
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                await writer.append("a", message(4))
-                break
-            except LogError:
-                await asyncio.sleep(0.2)
-    reader = KafkaLogReader(kafka.bootstrap, topic, 1, Positions().load, lambda _: None, only=[0])
-    await reader.open()
-    received = messages_of(await read(reader, 2))
-    assert received[0] == message(1)
-    assert received[-1] == message(4)
-    await reader.close()
-    await writer.close()
-
-
-async def test_kafka_that_is_not_there_is_an_error_that_names_it() -> None:
-    writer = KafkaLogWriter("127.0.0.1:1", "raw", 1)
-    with pytest.raises(LogError, match=r"127\.0\.0\.1:1 cannot be used"):
-        await writer.open()
-
-
-def test_a_password_is_not_shown_when_kafka_security_is_printed() -> None:
-    security = KafkaSecurity("SASL_PLAINTEXT", "bridge", "secret-1")
-    assert "secret-1" not in repr(security)
-    assert security.client_options()["sasl_plain_password"] == "secret-1"
