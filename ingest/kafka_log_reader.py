@@ -18,7 +18,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import CorruptRecordException, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from ingest.kafka_log import KafkaSecurity, KafkaTopic
-from ingest.kafka_record import leave_unwrapped, log_records
+from ingest.kafka_pieces import Pieces
+from ingest.kafka_record import log_records
 from ingest.kafka_topic_id import topic_id
 from ingest.log import AssignmentChanged, LoadPositions, LogError
 from ingest.positions import outside_log
@@ -64,6 +65,7 @@ class KafkaLogReader:
         self._group_instance_id = group_instance_id
         self._session_timeout_ms = session_timeout_ms
         self._consumer: AIOKafkaConsumer | None = None
+        self._pieces: Pieces | None = None
         self._identity: LogIdentity | None = None
         self._positions: dict[int, int] = {}
         self._unloaded = False
@@ -103,6 +105,7 @@ class KafkaLogReader:
         except (KafkaError, OSError) as error:
             await self.close()
             raise LogError(f"Kafka at {self._topic.bootstrap} cannot be used: {error!r}") from error
+        self._pieces = Pieces(consumer)
         if self._only is not None:
             consumer.assign([self._of(partition) for partition in sorted(set(self._only))])
             await self._assigned(consumer.assignment())
@@ -113,12 +116,13 @@ class KafkaLogReader:
 
         Positions that could not be loaded at a rebalance are asked for here again; what the loading raises comes out.
         """
-        consumer = self._running()
+        if self._pieces is None:
+            raise LogError("the Kafka reader is not open")
         if self._unloaded:
             await self._reload()
         await self._look_after()
         try:
-            batches = await self._drain(consumer, max_records, wait_s)
+            batches = await self._drain(self._pieces, max_records, wait_s)
         except OffsetOutOfRangeError as error:
             await self._stop_outside(error)
             return []
@@ -138,15 +142,12 @@ class KafkaLogReader:
             raise LogError(f"the Kafka topic {self._topic.topic} cannot be read: {error!r}") from error
         return self._slices(batches)
 
-    async def _drain(
-        self, consumer: AIOKafkaConsumer, max_records: int, wait_s: float
-    ) -> dict[int, list[ConsumerRecord]]:
+    async def _drain(self, pieces: Pieces, max_records: int, wait_s: float) -> dict[int, list[ConsumerRecord]]:
         """What the consumer has, by partition, some records at a time: what else waits for the loop has its turn."""
         drained: dict[int, list[ConsumerRecord]] = {}
         left, timeout_ms = max_records, int(wait_s * 1_000)
         while left:
-            leave_unwrapped(consumer)
-            batches = await consumer.getmany(timeout_ms=timeout_ms, max_records=min(left, _AT_ONCE))
+            batches = await pieces.read(min(left, _AT_ONCE), timeout_ms)
             if not batches:
                 break
             for part, records in batches.items():
@@ -173,7 +174,7 @@ class KafkaLogReader:
     async def close(self) -> None:
         """Leave the group and release the connections. Nothing is committed."""
         if self._consumer is not None:
-            consumer, self._consumer = self._consumer, None
+            consumer, self._consumer, self._pieces = self._consumer, None, None
             await consumer.stop()
 
     def _slices(self, batches: dict[int, list[ConsumerRecord]]) -> list[LogSlice]:

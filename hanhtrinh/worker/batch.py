@@ -116,7 +116,7 @@ class BatchProcessor:
         roster = self._roster
         columns = intake.fixes.columns(roster.vehicles, roster.drivers)
         await asyncio.sleep(0)
-        await self.know(np.unique(columns.vehicle))
+        await self.know(columns.vehicle)
         received_us = intake.received_us
         flags = flags_alone(columns, self._pack.checks, received_us)
         partitions, usable = intake.partitions(), flags == 0
@@ -274,11 +274,17 @@ def _newest_receipt(intake: Intake, rows: _Rows, roster: Roster) -> ReceivedUs:
 
 
 def _newest(partitions: Code, times_us: NDArray[np.int64]) -> dict[int, int]:
-    return {int(each): int(times_us[partitions == each].max()) for each in np.unique(partitions)}
+    here = np.flatnonzero(np.bincount(partitions))
+    return {each: int(times_us[partitions == each].max()) for each in here.tolist()}
 
 
 def _months(times_us: NDArray[np.int64]) -> set[str]:
-    return {str(month) for month in np.unique(times_us.astype("datetime64[us]").astype("datetime64[M]"))}
+    if not len(times_us):
+        return set()
+    ends = np.array([times_us.min(), times_us.max()]).astype("datetime64[us]").astype("datetime64[M]")
+    # Nearly always of one month, and then nothing else is looked at.
+    months = ends[:1] if ends[0] == ends[1] else np.unique(times_us.astype("datetime64[us]").astype("datetime64[M]"))
+    return {str(month) for month in months}
 
 
 def refused_letters(intake: Intake, error: Exception) -> list[DeadLetter]:

@@ -98,9 +98,12 @@ class Roster:
     async def load(
         self, codes: Code, fixes: FixStore, vehicles: VehicleStore, activity: ActivityStore, violations: ViolationStore
     ) -> None:
-        """Know these vehicles: registry, newest fix, and the judge's state rebuilt from stored fixes."""
+        """Know these vehicles: registry, newest fix, and the judge's state rebuilt from stored fixes.
+
+        `codes` in any order, and as often as one likes.
+        """
         self._reserve()
-        missing = codes[~self.loaded[codes]]
+        missing = np.unique(codes[~self.loaded[codes]])
         if not len(missing):
             return
         code_of = {self.vehicles.names[code]: code for code in missing.tolist()}

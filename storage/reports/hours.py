@@ -42,12 +42,17 @@ _DISTANCES = """
         WHERE hour >= (SELECT fixes_from FROM upkeep)
     )
     SELECT violation_id, sum(leg_mm)::int8 AS distance_mm FROM (
-        SELECT d.violation_id, f.leg_mm FROM drives d JOIN fixes f ON f.vehicle_id = d.vehicle_id
-            AND f.time > d.begins_at AND f.time <= d.ends_at AND f.time < d.whole_from
-            AND f.driver_id IS NOT DISTINCT FROM d.driver_id
-        UNION ALL SELECT d.violation_id, f.leg_mm FROM drives d JOIN fixes f ON f.vehicle_id = d.vehicle_id
-            AND f.time >= greatest(d.whole_from, d.whole_to) AND f.time <= d.ends_at
-            AND f.driver_id IS NOT DISTINCT FROM d.driver_id
+        -- Summed drive by drive: joined, some thousand drives are reason enough to read every fix there is.
+        SELECT d.violation_id, f.leg_mm FROM drives d CROSS JOIN LATERAL (
+            SELECT sum(leg_mm)::int8 AS leg_mm FROM fixes WHERE vehicle_id = d.vehicle_id
+                AND time > d.begins_at AND time <= d.ends_at AND time < d.whole_from
+                AND driver_id IS NOT DISTINCT FROM d.driver_id
+        ) AS f
+        UNION ALL SELECT d.violation_id, f.leg_mm FROM drives d CROSS JOIN LATERAL (
+            SELECT sum(leg_mm)::int8 AS leg_mm FROM fixes WHERE vehicle_id = d.vehicle_id
+                AND time >= greatest(d.whole_from, d.whole_to) AND time <= d.ends_at
+                AND driver_id IS NOT DISTINCT FROM d.driver_id
+        ) AS f
         UNION ALL SELECT h.violation_id, s.distance_mm FROM hours h CROSS JOIN LATERAL (
             SELECT distance_mm FROM driven_hours s
             WHERE s.hour = h.hour AND s.vehicle_id = h.vehicle_id AND s.driver_id = h.driver_id LIMIT 1
