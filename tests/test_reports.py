@@ -1,37 +1,21 @@
-"""The monthly reports: their figures are those of the raw rows, and the files say the same in every form."""
+"""The monthly reports: their figures are those of the raw rows."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
-import openpyxl
 import pandas as pd
-import pypdfium2
 import pytest
-from typer.testing import CliRunner
 
 from detectors.fix import to_us
 from detectors.geo import distance_mm
-from hanhtrinh.cli import app
-from hanhtrinh.documents import WRITERS
-from hanhtrinh.rule_packs import load_pack
-from ingest.raw import RawMessage
-from ingest.simulator import Fleet, message_of, write_registry
-from storage.connect import connect
-from storage.migrate import migrate
 from storage.reports.catalogue import KINDS
 from storage.reports.figures import BANDS
 from storage.reports.fleet import transmission
 from storage.reports.scope import ReportError, Scope
-from storage.reports.table import Column, Report
 from storage.sums import Sums
 from tests.doc_pages import REPOSITORY, table
 from tests.month.agreement import Agreement
@@ -39,49 +23,10 @@ from tests.month.expected import Registry
 from tests.month.ledger import Ledger
 from tests.month.running import make_report
 from tests.outbox_rows import add_alert
-from tests.running_worker import RigMaker, WorkerRig, import_roster, journey, make_rig, message
-from tests.services.postgres import DatabaseServer, drop_database, make_filled_database
+from tests.report_month import NUMBERS, OCTOBER, ZONE, lines, month, report
+from tests.running_worker import RigMaker, WorkerRig, journey, make_rig, message
 
-__all__ = ["make_rig"]
-
-ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
-NUMBERS = load_pack().pack.reports
-assert NUMBERS is not None
-OCTOBER = Scope.of_month("2026-10")
-
-
-@pytest.fixture
-async def month(postgres: DatabaseServer, tmp_path: Path) -> AsyncIterator[WorkerRig]:
-    """A fleet through the worker, from the last evening of September to noon of 2 October; sums up to date. Its
-    registry is in `tmp_path`."""
-    begin = datetime(2026, 9, 30, 18, tzinfo=ZONE)
-    fleet = Fleet(5, 10, begin, timedelta(hours=42), 30)
-    write_registry(fleet.roster, tmp_path)
-
-    async def judged(url: str) -> None:
-        rig = WorkerRig(url, await connect(url))
-        await migrate(url)
-        await import_roster(rig.connection, fleet.roster, tmp_path)
-        sent = [(message_of(each), each.send_at_us) for each in fleet.deliveries()]
-        await rig.append(RawMessage(message.topic, message.payload, at_us) for message, at_us in sent)
-        await rig.work_off()
-        await Sums(rig.connection).bring_up_to_date()
-        await rig.connection.close()
-
-    url = await make_filled_database(postgres, "month of test_reports", judged)
-    rig = WorkerRig(url, await connect(url))
-    yield rig
-    await rig.connection.close()
-    await drop_database(postgres, url)
-
-
-async def report(rig: WorkerRig, name: str, scope: Scope = OCTOBER) -> Report:
-    assert NUMBERS is not None
-    return await KINDS[name].make(rig.connection, scope, NUMBERS)
-
-
-def lines(made: Report, key: str = "vehicle_id") -> dict[str, dict[str, Any]]:
-    return {str(row[key]): {str(name): value for name, value in row.items()} for row in made.frame.to_dict("records")}
+__all__ = ["make_rig", "month"]
 
 
 class Raw:
@@ -258,7 +203,6 @@ async def test_a_drive_in_two_vehicles_begins_where_the_first_of_them_was(make_r
 
 
 async def test_days_without_data_are_counted_to_the_day_that_has_begun(month: WorkerRig) -> None:
-    assert NUMBERS is not None
     raw = await counted(month)
     for today, days in ((date(2026, 10, 2), 2), (date(2026, 12, 1), 31)):
         made = await transmission(month.connection, OCTOBER, NUMBERS, today)
@@ -270,7 +214,6 @@ async def test_days_without_data_are_counted_to_the_day_that_has_begun(month: Wo
 
 
 async def test_stops_last_at_least_as_long_as_the_number_says(month: WorkerRig) -> None:
-    assert NUMBERS is not None
     made, summary = await report(month, "stops"), lines(await report(month, "vehicles"))
     assert len(made.frame) > 0
     assert (made.frame["minutes"] * 60 >= NUMBERS.stop_least_s).all()
@@ -335,8 +278,8 @@ async def test_the_first_moment_of_a_month_belongs_to_it_and_that_of_the_next_do
     for name, started_at in (("v1", "2026-10-01T00:00+07"), ("v2", "2026-11-01T00:00+07")):
         await add_alert(rig.connection, name)
         await rig.rows("UPDATE violations SET started_at = %s WHERE violation_id = %s RETURNING 1", started_at, name)
-    for month, told in (("2026-09", []), ("2026-10", ["v1"]), ("2026-11", ["v2"])):
-        assert (await report(rig, "PL14", Scope.of_month(month))).frame["violation_id"].tolist() == told
+    for name, told in (("2026-09", []), ("2026-10", ["v1"]), ("2026-11", ["v2"])):
+        assert (await report(rig, "PL14", Scope.of_month(name))).frame["violation_id"].tolist() == told
 
 
 async def test_a_day_on_which_the_vehicle_only_stood_is_no_day_of_driving(make_rig: RigMaker) -> None:
@@ -351,150 +294,6 @@ async def test_a_day_on_which_the_vehicle_only_stood_is_no_day_of_driving(make_r
     assert await rig.one("SELECT count(*) FROM vehicle_days") == 4
     row = lines(await report(rig, "PL05"))["29B-12345"]
     assert (row["over_continuous"], row["days_percent"]) == (1, 100.0)
-
-
-async def test_a_month_without_anything_is_an_empty_report_in_every_form(make_rig: RigMaker, tmp_path: Path) -> None:
-    rig = await make_rig()
-    for name, kind in KINDS.items():
-        made = await kind.make(rig.connection, Scope.of_month("2026-10", vehicle_id="X"), load_numbers())
-        assert made.frame.empty
-        for ending, write in WRITERS.items():
-            write(made, tmp_path / f"{name}{ending}")
-            assert (tmp_path / f"{name}{ending}").stat().st_size > 0
-
-
-def load_numbers() -> Any:
-    return load_pack().pack.reports
-
-
-async def test_spreadsheet_csv_and_page_say_what_the_table_says(month: WorkerRig, tmp_path: Path) -> None:
-    made = await report(month, "PL14")
-    for ending, write in WRITERS.items():
-        write(made, tmp_path / f"r{ending}")
-    sheet = openpyxl.load_workbook(tmp_path / "r.xlsx").active
-    assert sheet is not None
-    assert sheet["A4"].value == "CHI TIẾT VI PHẠM TỐC ĐỘ"
-    table = [[cell.value for cell in row] for row in sheet.iter_rows(min_row=8, max_row=7 + len(made.frame))]
-    keys = [column.key for column in made.columns]
-    assert [row[0] for row in table] == list(range(1, len(made.frame) + 1))
-    for row, expected in zip(table, made.frame.to_dict("records"), strict=True):
-        shown = dict(zip(keys, row[1:], strict=True))
-        assert shown["vehicle_id"] == expected["vehicle_id"]
-        assert shown["km"] == pytest.approx(expected["km"])
-        assert abs(shown["started_at"] - expected["started_at"].tz_localize(None)) < timedelta(milliseconds=2)
-        assert shown["start"] == expected["start"]
-    with (tmp_path / "r.csv").open(encoding="utf-8-sig", newline="") as file:
-        header, *rows = list(csv.reader(file))
-    assert header[0] == "Biển số xe"
-    assert [row[0] for row in rows] == list(made.frame["vehicle_id"])
-    assert datetime.fromisoformat(rows[0][2]) == made.frame["started_at"].iloc[0]
-    page = pypdfium2.PdfDocument(tmp_path / "r.pdf")[0].get_textpage().get_text_range()
-    assert "CHI TIẾT VI PHẠM TỐC ĐỘ" in page
-    assert str(made.frame["vehicle_id"].iloc[0]) in page
-
-
-def test_a_plate_is_never_a_formula_or_markup(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"vehicle_id": ["=1+1", "<b>x</b>", "http://x"], "n": [1, 2, float("nan")]})
-    made = Report("t", "T", "p", "o", (Column("vehicle_id", "Xe"), Column("n", "N", "count")), frame, {"n": 3})
-    for ending, write in WRITERS.items():
-        write(made, tmp_path / f"r{ending}")
-    sheet = openpyxl.load_workbook(tmp_path / "r.xlsx").active
-    assert sheet is not None
-    assert [sheet.cell(row, 2).data_type for row in (8, 9, 10)] == ["s", "s", "s"]
-    assert [sheet.cell(row, 2).value for row in (8, 9, 10)] == ["=1+1", "<b>x</b>", "http://x"]
-    assert sheet.cell(10, 3).value is None
-    assert "<b>x</b>" in pypdfium2.PdfDocument(tmp_path / "r.pdf")[0].get_textpage().get_text_range()
-
-
-def test_moments_are_written_the_same_alone_and_among_others(tmp_path: Path) -> None:
-    """Many alike are written at once: neither what is missing nor a part of a second may change them."""
-    whole, part = datetime(2026, 10, 1, 7, tzinfo=ZONE), datetime(2026, 10, 2, 0, 0, 1, 250_000, tzinfo=ZONE)
-    columns = (Column("at", "Lúc", "time"), Column("note", "Ghi chú"))
-    for moments in ([whole, whole + timedelta(hours=9)], [whole, part], [part, None, whole], [None, None]):
-        at = pd.to_datetime(pd.Series(moments), utc=True).dt.tz_convert(ZONE)
-        frame = pd.DataFrame({"at": at, "note": ["x"] + [None] * (len(moments) - 1)})
-        for ending in (".csv", ".xlsx"):
-            WRITERS[ending](Report("t", "T", "p", "o", columns, frame), tmp_path / f"r{ending}")
-        with (tmp_path / "r.csv").open(encoding="utf-8-sig", newline="") as file:
-            told = list(csv.reader(file))[1:]
-        said = ["" if each is None else each.isoformat(sep=" ") for each in moments]
-        assert told == [[moment, "" if number else "x"] for number, moment in enumerate(said)]
-        sheet = openpyxl.load_workbook(tmp_path / "r.xlsx").active
-        assert sheet is not None
-        shown = [sheet.cell(8 + row, 2).value for row in range(len(moments))]
-        assert shown == [None if each is None else each.replace(tzinfo=None) for each in moments]
-
-
-def test_more_lines_than_a_sheet_holds_are_refused(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"n": range(1_048_577)})
-    with pytest.raises(ReportError, match=r"1,048,577 lines .* --operator or --province, or write a .csv"):
-        WRITERS[".xlsx"](Report("stops", "T", "p", "o", (Column("n", "N", "count"),), frame), tmp_path / "r.xlsx")
-
-
-def test_many_lines_go_on_from_page_to_page_below_the_headings(tmp_path: Path) -> None:
-    plates = [f"29B-{number:05d}" for number in range(400)]
-    words = ["" if number % 7 else "lời dài " * 12 + "x" * 90 for number in range(400)]
-    frame = pd.DataFrame({"vehicle_id": plates, "n": range(400), "note": words})
-    columns = (Column("vehicle_id", "Biển số xe"), Column("n", "Số lần", "count"), Column("note", "Ghi chú"))
-    WRITERS[".pdf"](Report("t", "T", "p", "o", columns, frame, {"n": 3}), tmp_path / "r.pdf")
-    pages = [page.get_textpage().get_text_range() for page in pypdfium2.PdfDocument(tmp_path / "r.pdf")]
-    with_lines = [page for page in pages if "29B-" in page]
-    assert len(with_lines) > 10
-    assert all("Biển số xe" in page for page in with_lines)
-    assert [word for page in pages for word in page.split() if word.startswith("29B-")] == plates
-    said = "".join(pages).replace("\r\n", "").replace("\n", "").replace(" ", "")
-    assert said.count("lờidài") == 12 * 58
-    assert said.count("x") - said.count("xe") == 90 * 58
-
-
-async def test_the_command_writes_the_file_and_tells_the_rows(
-    month: WorkerRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HANHTRINH_DATABASE_URL", month.url)
-    out = tmp_path / "PL05.xlsx"
-    result = await _invoke("PL05", "--month", "2026-10", "-o", str(out), "--json")
-    told = json.loads(result)
-    assert told == {
-        "report": "PL05",
-        "month": "2026-10",
-        "rows": len((await report(month, "PL05")).frame),
-        "file": str(out),
-    }
-    assert out.exists()
-
-
-async def test_the_head_of_a_report_names_the_operator(
-    month: WorkerRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HANHTRINH_DATABASE_URL", month.url)
-    ((operator_id, name),) = await month.rows("SELECT operator_id, name FROM operators ORDER BY 1 LIMIT 1")
-    await _invoke("PL05", "--month", "2026-10", "--operator", operator_id, "-o", str(tmp_path / "PL05.xlsx"))
-    sheet = openpyxl.load_workbook(tmp_path / "PL05.xlsx").active
-    assert sheet is not None
-    assert f"Đơn vị vận tải {name}" in {cell.value for row in sheet.iter_rows(max_row=3) for cell in row}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("PL99", "--month", "2026-10", "-o", "x.xlsx"), "no report 'PL99': there are PL05, PL08"),
-        (("PL05", "--month", "2026-13", "-o", "x.xlsx"), "--month '2026-13': expected a year and a month"),
-        (("PL05", "--month", "2026-10", "-o", "x.docx"), "expected a file that ends in .xlsx, .csv, .pdf"),
-        (("journey", "--month", "2026-10", "-o", "x.xlsx"), "report journey is about one vehicle"),
-    ],
-)
-def test_a_wrong_use_is_one_line(arguments: tuple[str, ...], said: str) -> None:
-    result = CliRunner().invoke(app, ["report", *arguments])
-    assert isinstance(result.exception, ReportError)
-    assert said in str(result.exception)
-
-
-async def _invoke(*arguments: str) -> str:
-    import asyncio
-
-    result = await asyncio.to_thread(CliRunner().invoke, app, ["report", *arguments])
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 def test_the_documented_reports_are_those_there_are() -> None:

@@ -30,7 +30,7 @@ _SPAN = (
 
 # Whole hours of a drive by the sums, the hours in which it begins and ends by their fixes; several vehicles where the
 # driver changed between them. Hours of which the fixes are gone do not count: half a drive's kilometres would be wrong.
-_DISTANCES = """
+DISTANCES = """
     WITH drives AS (
         SELECT d.*, date_trunc('hour', begins_at, 'UTC') + interval '1 hour' AS whole_from,
             date_trunc('hour', ends_at, 'UTC') AS whole_to
@@ -140,7 +140,7 @@ async def _with_distances(connection: Connection, found: pd.DataFrame) -> pd.Dat
     ]
     columns: list[list[Any]] = [list(column) for column in zip(*drives, strict=True)] or [[], [], [], [], []]
     parameters = dict(zip(("ids", "vehicles", "begins", "ends", "drivers"), columns, strict=True))
-    distances = await frame_of(connection, _DISTANCES, parameters)
+    distances = await frame_of(connection, DISTANCES, parameters)
     began = (await frame_of(connection, _PLACES, parameters)).set_index("violation_id")
     found["start_lat"] = found["violation_id"].map(began["lat"])
     found["start_lon"] = found["violation_id"].map(began["lon"])
