@@ -12,6 +12,7 @@ from detectors.activity import Activity
 from detectors.hours import Interval, Line, shown_driving
 from storage.connect import Connection
 from storage.copy_rows import COPY_END, COPY_HEADER, POSTGRES_EPOCH_US, TEXT, alike, blank_row, filled, texts_of
+from storage.one_by_one import one_by_one
 
 _TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
 _TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"
@@ -169,8 +170,7 @@ class ActivityStore:
     async def rule_packs(self, driver_ids: Sequence[str]) -> dict[str, str]:
         """The rule pack of each of these drivers for whom the registry names one."""
         cursor = await self._connection.execute(
-            "SELECT driver_id, rule_pack FROM drivers WHERE driver_id = ANY(%s) AND rule_pack IS NOT NULL",
-            (list(driver_ids),),
+            one_by_one("driver_id, rule_pack", "drivers", "driver_id", "rule_pack IS NOT NULL"), (list(driver_ids),)
         )
         return dict(await cursor.fetchall())
 
@@ -181,7 +181,7 @@ class ActivityStore:
         owner, and of vehicles' own lines; None for lines that have no row.
         """
         by_id = {line_id(line): line for line in lines}
-        cursor = await self._connection.execute(_LOCK_LINES, (list(by_id), begin_us, end_us))
+        cursor = await self._connection.execute(LOCK_LINES, (sorted(by_id), begin_us, end_us))
         rows = await cursor.fetchall()
         states: dict[Line, LineState | None] = {
             by_id[name]: LineState(since, judged, due, None, None if log_id is None else LineOwner(log_id, partition))
@@ -189,11 +189,8 @@ class ActivityStore:
             if name is not None
         }
         if rows[0][0] < len(by_id):
-            cursor = await self._connection.execute(
-                "SELECT line_id FROM driver_hours WHERE line_id = ANY(%s)", (list(by_id),)
-            )
-            there = {name for (name,) in await cursor.fetchall()}
-            states |= {line: None for name, line in by_id.items() if name not in there}
+            cursor = await self._connection.execute(MISSING_LINES, (list(by_id),))
+            states |= {by_id[name]: None for (name,) in await cursor.fetchall()}
         return states
 
     async def open_lines(self, states: Mapping[Line, LineState]) -> None:
@@ -267,16 +264,24 @@ def _owners(states: Mapping[Line, LineState]) -> tuple[list[str | None], list[in
     return [each and each.log_id for each in owners], [None if each is None else each.partition for each in owners]
 
 
-_LOCK_LINES = f"""
+# Row by row in the order of the ids, see `storage/one_by_one.py`.
+LOCK_LINES = f"""
 WITH locked AS MATERIALIZED (
-    SELECT line_id, since, judged_to, due_at, log_id, partition FROM driver_hours WHERE line_id = ANY(%s)
-    ORDER BY line_id FOR NO KEY UPDATE
+    SELECT d.* FROM unnest(%b::text[]) AS wanted(id) CROSS JOIN LATERAL (
+        SELECT line_id, since, judged_to, due_at, log_id, partition FROM driver_hours WHERE line_id = wanted.id
+        FOR NO KEY UPDATE
+    ) AS d
 )
 SELECT c.locked, l.line_id,
     {_TIME_US.format("l.since")}, {_TIME_US.format("l.judged_to")}, {_TIME_US.format("l.due_at")}, l.log_id, l.partition
 FROM (SELECT count(*) AS locked FROM locked) c LEFT JOIN locked l
     ON l.judged_to > {_TIME.format("%s")} OR l.due_at <= {_TIME.format("%s")} OR l.line_id LIKE 'vehicle:%%'
     OR l.log_id IS NOT NULL
+"""
+MISSING_LINES = """
+SELECT wanted.id FROM unnest(%b::text[]) AS wanted(id) LEFT JOIN LATERAL (
+    SELECT line_id FROM driver_hours WHERE line_id = wanted.id LIMIT 1
+) AS d ON true WHERE d.line_id IS NULL
 """
 _SINCE = _TIME.format("w.since_us")
 # The change that holds at the time itself is looked up vehicle by vehicle: a driver has few, and a long history.

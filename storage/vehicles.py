@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from detectors.overrides import Override, Scope, concerning
 from storage.connect import Connection
+from storage.one_by_one import one_by_one
 from storage.overrides import has_overrides, overrides_of_scopes
 
 _TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
@@ -49,7 +50,7 @@ class VehicleStore:
     async def registered(self, vehicle_ids: Sequence[str]) -> list[Registered]:
         """The registry's rows of these vehicles, with the office's own numbers for them."""
         cursor = await self._connection.execute(
-            "SELECT vehicle_id, limit_kmh, speed_class, kind, operator_id FROM vehicles WHERE vehicle_id = ANY(%s)",
+            one_by_one("vehicle_id, limit_kmh, speed_class, kind, operator_id", "vehicles", "vehicle_id"),
             (list(vehicle_ids),),
         )
         return await self._with_overrides([Registered(*row) for row in await cursor.fetchall()])
@@ -69,10 +70,9 @@ class VehicleStore:
 
     async def anchors(self, vehicle_ids: Sequence[str]) -> list[Anchor]:
         """The anchors of these vehicles; none for a vehicle without stored fixes."""
+        columns = f"vehicle_id, {_TIME_US.format('settled_at')}, {_TIME_US.format('first_at')}, log_id, partition"
         cursor = await self._connection.execute(
-            f"SELECT vehicle_id, {_TIME_US.format('settled_at')}, {_TIME_US.format('first_at')}, log_id, partition"
-            " FROM vehicle_anchors WHERE vehicle_id = ANY(%s)",
-            (list(vehicle_ids),),
+            one_by_one(columns, "vehicle_anchors", "vehicle_id"), (list(vehicle_ids),)
         )
         return [Anchor(*row) for row in await cursor.fetchall()]
 

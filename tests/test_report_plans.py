@@ -22,7 +22,9 @@ async def test_the_kilometres_of_drives_are_summed_drive_by_drive_and_never_join
 ) -> None:
     """Six thousand drives made PostgreSQL hash a hundred million fixes: 61 s instead of a quarter of one."""
     at = datetime(2026, 10, 1, 1, tzinfo=UTC)
-    vehicles = [vehicle for (vehicle,) in await month.rows("SELECT vehicle_id FROM vehicles ORDER BY 1 LIMIT 5")] * 1_200
+    vehicles = [
+        vehicle for (vehicle,) in await month.rows("SELECT vehicle_id FROM vehicles ORDER BY 1 LIMIT 5")
+    ] * 1_200
     count = len(vehicles)
     assert count == 6_000
     drives = {
