@@ -1,9 +1,8 @@
 """Rows of many keys, each looked up by itself.
 
-A batch asks for thousands of keys at once. `key = ANY(array)` is planned as if there were ten, and the plan is kept: one
-made while the table was empty goes through the whole array for each row there is by now. 10,000 vehicles that a new
-database met for the second time took 10 s, until the table was analyzed. One by one the index is taken, whatever is
-known of the table.
+A batch asks for thousands of keys at once. `key = ANY(array)` is planned as if there were ten, and on a table that was
+small when it was planned goes through the whole array for each row there is by now. One by one the index is taken as
+soon as a table has a few pages.
 """
 
 from __future__ import annotations

@@ -178,6 +178,7 @@ class Worker:
             await self._inlet.rewind()
             await self._take_over(session)
             return
+        await session.plans.look()
         try:
             if intake is not None:
                 await self._process(session, intake)

@@ -20,6 +20,7 @@ from hanhtrinh.worker.last_positions import PositionBoard
 from hanhtrinh.worker.late import LateJudge
 from hanhtrinh.worker.line_watch import LineWatch
 from hanhtrinh.worker.pending import PendingMarks
+from hanhtrinh.worker.plans import FreshPlans
 from hanhtrinh.worker.roster import Roster
 from hanhtrinh.worker.silence import SilenceKeeper, SilenceWatch
 from storage.activity import ActivityStore
@@ -45,6 +46,7 @@ class Session:
     silences: SilenceWatch
     board: PositionBoard
     pending: PendingMarks
+    plans: FreshPlans
 
 
 def new_session(
@@ -73,5 +75,5 @@ def new_session(
     late = LateJudge(connection, positions, pack, detectors, roster, hours, *stores)
     watch = SilenceWatch(connection, positions, silences, moving_kmh, roster, vehicles, violations, batch.know, ends)
     lines = LineWatch(connection, positions, activity, hours)
-    board, pending = PositionBoard(connection, roster), PendingMarks(late_settle_s)
-    return Session(connection, roster, batch, late, marks, lines, watch, board, pending)
+    board, pending, plans = PositionBoard(connection, roster), PendingMarks(late_settle_s), FreshPlans(connection)
+    return Session(connection, roster, batch, late, marks, lines, watch, board, pending, plans)
