@@ -13,6 +13,7 @@ from detectors.hours import Interval, Line, shown_driving
 from storage.connect import Connection
 from storage.copy_rows import COPY_END, COPY_HEADER, POSTGRES_EPOCH_US, TEXT, alike, blank_row, filled, texts_of
 from storage.one_by_one import one_by_one
+from storage.plans import plan_again
 
 _TIME = "timestamptz 'epoch' + {} * interval '1 microsecond'"
 _TIME_US = "(extract(epoch FROM {}) * 1000000)::int8"
@@ -195,6 +196,9 @@ class ActivityStore:
 
     async def open_lines(self, states: Mapping[Line, LineState]) -> None:
         """Make rows for lines never seen, so that whoever else sees them waits for this transaction."""
+        if len(states) >= _MANY_LINES:
+            # Looked up in this same transaction, by statements that were planned when there were few.
+            await plan_again(self._connection)
         await self._connection.execute(
             "INSERT INTO driver_hours (line_id, since, judged_to, due_at, log_id, partition)"
             f" SELECT n.line_id, {_TIME.format('n.since')}, {_TIME.format('n.judged_to')}, {_TIME.format('n.due')},"
@@ -264,6 +268,7 @@ def _owners(states: Mapping[Line, LineState]) -> tuple[list[str | None], list[in
     return [each and each.log_id for each in owners], [None if each is None else each.partition for each in owners]
 
 
+_MANY_LINES = 1_000
 # Row by row in the order of the ids, see `storage/one_by_one.py`.
 LOCK_LINES = f"""
 WITH locked AS MATERIALIZED (
