@@ -73,6 +73,8 @@ class _GetAll:
         self._result: Any = weakref.proxy(result)
         self._wanted = wanted
         self._records: PartitionRecords = result._partition_records
+        # Its own way through the records, and a circle with them.
+        self._records._records_iterator = None
         self._batch: Iterator[ConsumerRecord] = iter(())
         self._batch_end: int | None = None
         self._corrupt = self._done = False

@@ -92,10 +92,14 @@ def test_moments_are_written_the_same_alone_and_among_others(tmp_path: Path) -> 
         assert shown == [None if each is None else each.replace(tzinfo=None) for each in moments]
 
 
-def test_more_lines_than_a_sheet_holds_are_refused(tmp_path: Path) -> None:
+def test_more_lines_than_a_sheet_holds_or_anybody_turns_over_are_refused(tmp_path: Path) -> None:
     frame = pd.DataFrame({"n": range(1_048_577)})
-    with pytest.raises(ReportError, match=r"1,048,577 lines .* --operator or --province, or write a .csv"):
-        WRITERS[".xlsx"](Report("stops", "T", "p", "o", (Column("n", "N", "count"),), frame), tmp_path / "r.xlsx")
+    for ending in (".xlsx", ".pdf"):
+        with pytest.raises(ReportError, match=r"1,048,577 lines.* --operator or --province, or write a .csv"):
+            WRITERS[ending](
+                Report("stops", "T", "p", "o", (Column("n", "N", "count"),), frame), tmp_path / f"r{ending}"
+            )
+        assert not (tmp_path / f"r{ending}").exists()
 
 
 def test_many_lines_go_on_from_page_to_page_below_the_headings(tmp_path: Path) -> None:

@@ -29,8 +29,11 @@ from hanhtrinh.documents.words import (
     text_of,
     under_title,
 )
+from storage.reports.scope import ReportError
 from storage.reports.table import Column, Form, Report
 
+MOST_LINES = 200_000
+"""Some thousand pages: two minutes of drawing what nobody turns over, and 1.5 GB of memory, were 770,000 of them."""
 _MARGIN = 12 * mm
 _GRID: list[Any] = [
     ("GRID", (0, 0), (-1, -1), RULE, colors.grey),
@@ -45,7 +48,12 @@ _SHARES: dict[Form, float] = {
 
 
 def write_pdf(report: Report, path: Path) -> None:
-    """The headings are repeated on every page."""
+    """The headings are repeated on every page. ReportError when there would be thousands of them."""
+    if len(report.frame) > MOST_LINES:
+        raise ReportError(
+            f"{report.name} has {len(report.frame):,} lines, thousands of pages, and {MOST_LINES:,} are drawn at most:"
+            " narrow it down with --operator or --province, or write a .csv"
+        )
     for name in (FONT, BOLD):
         # The fonts of PDF itself have no Vietnamese letters.
         if name not in getRegisteredFontNames():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ _WIDTHS: Mapping[Form, float] = {
     "place": 20,
 }  # fmt: skip
 _FONT = {"font_name": "Times New Roman", "font_size": 11}
+_TEXTS: frozenset[Form] = frozenset({"text", "place"})
 _DAY_S = 86_400
 _FIRST_DAY_US = np.datetime64("1899-12-30", "us").astype("int64")
 """What a spreadsheet counts its days from, in all dates after February 1900."""
@@ -149,13 +150,30 @@ class _Sheet:
             self._over(row, 0, self._last, EMPTY, empty)
             return row + 1
         formats = [self._cell_format(column) for column in self._columns]
-        columns = [_values(frame[each.key]) for each in self._report.columns]
-        for number, values in enumerate(zip(*columns, strict=True), 1):
+        cells = [_cells(frame[column.key], column.form) for column in self._report.columns]
+        places = list(zip(range(1, len(cells) + 1), self._writers(), formats[1:], strict=True))
+        write_blank = sheet.write_blank
+        for number, values in enumerate(zip(*cells, strict=True), 1):
             sheet.write_number(row, 0, number, formats[0])
-            for place, value in enumerate(values, 1):
-                self._write(row, place, value, self._columns[place].form, formats[place])
+            for value, (place, write, style) in zip(values, places, strict=True):
+                if value is None:
+                    write_blank(row, place, None, style)
+                else:
+                    write(row, place, value, style)
             row += 1
         return row
+
+    def _writers(self) -> list[Callable[..., object]]:
+        """What writes the cells of each of the report's columns: looked for once, not cell by cell."""
+        sheet = self._sheet
+        return [
+            sheet.write_string
+            if column.form in _TEXTS
+            else sheet.write_datetime
+            if _holds_days(self._report.frame[column.key], column.form)
+            else sheet.write_number
+            for column in self._report.columns
+        ]
 
     def _totals(self, row: int) -> int:
         totals = self._report.totals
@@ -181,7 +199,7 @@ class _Sheet:
     def _cell_format(self, column: Column, **options: Any) -> Format:
         number = {"num_format": _NUMBERS[column.form]} if column.form in _NUMBERS else {}
         align: dict[str, Any] = {"align": "center"}
-        if column.form in ("text", "place"):
+        if column.form in _TEXTS:
             align = {"indent": 1, "text_wrap": True}
         if column.form in ("count", "km", "kmh", "percent", "rate", "duration"):
             align = {"align": "right"}
@@ -191,7 +209,7 @@ class _Sheet:
         sheet = self._sheet
         if not is_known(value):
             sheet.write_blank(row, place, None, style)
-        elif form in ("text", "place"):
+        elif form in _TEXTS:
             sheet.write_string(row, place, str(value), style)
         elif form in ("time", "date") and not isinstance(value, float):
             sheet.write_datetime(row, place, value, style)
@@ -199,7 +217,25 @@ class _Sheet:
             sheet.write_number(row, place, float(value) / _DAY_S if form == "duration" else float(value), style)
 
 
-def _values(column: pd.Series[Any]) -> Iterable[Any]:
+def _holds_days(column: pd.Series[Any], form: Form) -> bool:
+    """Whether its values are dates of Python's: moments are numbers by then."""
+    return form in ("time", "date") and not isinstance(column.dtype, pd.DatetimeTZDtype)
+
+
+def _cells(column: pd.Series[Any], form: Form) -> list[Any]:
+    """Its values as they are written, all at once; None where there is nothing to show."""
+    values = _values(column)
+    # As `is_known` says it of one.
+    known = (values.notna() & (values != "")).tolist()
+    told = zip(values.tolist(), known, strict=True)
+    if form in _TEXTS:
+        return [str(value) if there else None for value, there in told]
+    if form in ("time", "date"):
+        return [value if there else None for value, there in told]
+    return [(float(value) / _DAY_S if form == "duration" else float(value)) if there else None for value, there in told]
+
+
+def _values(column: pd.Series[Any]) -> pd.Series[Any]:
     """Its values; moments as the days that a spreadsheet counts, all at once."""
     if not isinstance(column.dtype, pd.DatetimeTZDtype):
         return column
