@@ -14,22 +14,24 @@ from benchmarks.__main__ import NAMES
 from tests.grafana import queries, variable_queries
 
 _ROOT = Path(__file__).parents[1]
+_PATIENCE_S = 900
+
+
+def _printed(module: str) -> dict[str, Any]:
+    """The JSON of a quick run."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--quick", "--json"],
+        check=False, capture_output=True, text=True, cwd=_ROOT, timeout=_PATIENCE_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4_000:]
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     """What one quick run of all benchmarks printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick", "--json"],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=_ROOT,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr[-4_000:]
-    printed: dict[str, Any] = json.loads(done.stdout)
-    return printed
+    return _printed("benchmarks")
 
 
 def test_the_machine_is_named(found: dict[str, Any]) -> None:
@@ -66,16 +68,7 @@ def test_a_name_that_no_benchmark_has_is_refused_with_those_there_are() -> None:
 
 
 def test_a_country_in_small_goes_all_the_way_and_comes_back_from_a_kill() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.load", "--quick", "--json"],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=_ROOT,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-4_000:]
-    told = json.loads(done.stdout)
+    told = _printed("benchmarks.load")
     (report,) = told["benchmarks"]
     median = {figure["name"]: figure["median"] for figure in report["figures"]}
     # 6,000 vehicles for 8 s; how long anything took decides nothing here. A peak takes two looks at a backlog, which
@@ -93,17 +86,7 @@ def test_a_country_in_small_goes_all_the_way_and_comes_back_from_a_kill() -> Non
 @pytest.fixture(scope="module")
 def on_a_large_database() -> dict[str, Any]:
     """What a quick run of the benchmark of panels and reports printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.panels", "--quick", "--json"],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=_ROOT,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-4_000:]
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    return _printed("benchmarks.panels")
 
 
 def test_a_large_database_in_small_holds_what_was_asked_for(on_a_large_database: dict[str, Any]) -> None:
