@@ -15,18 +15,21 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 import typer
+from psycopg.errors import CheckViolation
 
 from detectors.checks import Check
 from detectors.fix import from_us, to_us
 from detectors.fix_table import empty_table
 from hanhtrinh.commands.dead import parse_since
 from hanhtrinh.dead_letters import Retry
+from hanhtrinh.worker.batch import refused_letters
+from hanhtrinh.worker.intake import Intake
 from ingest.embedded_log import EmbeddedLogWriter
 from ingest.formats import hanhtrinh_json
 from ingest.formats.decoded import Decoded
 from ingest.formats.reasons import Reject
 from ingest.log import LogError
-from ingest.raw import LogIdentity, RawMessage
+from ingest.raw import LogIdentity, LogRecord, LogRecords, LogSlice, RawMessage
 from storage.connect import connect
 from storage.letter_book import LetterBook, LetterFilter
 from tests.chain import broker, running_chain
@@ -148,6 +151,16 @@ async def test_a_letter_that_the_database_refuses_again_is_unusable_still_and_no
     assert await outcomes(rig) == [("sent", 2)]
     assert await rig.one("SELECT count(*) FROM fixes") == 2
     await rig.is_sound()
+
+
+def test_a_refusal_reads_the_same_whichever_chunk_of_timescaledb_it_came_from() -> None:
+    """A retry that is refused again was taken for another refusal: the chunk of the first one had been rolled back."""
+    records = LogRecords.of([LogRecord(7, message(TRIP[0]))])
+    intake = Intake([LogSlice(0, 7, 8, records)], first_rows=[0])
+    said = 'new row for relation "{}" violates check constraint "no_13"'
+    tables = ("_hyper_1_2_chunk", "_hyper_1_31_chunk", "fixes")
+    letters = [refused_letters(intake, CheckViolation(said.format(table)))[0] for table in tables]
+    assert [letter.detail for letter in letters] == [said.format("fixes")] * 3
 
 
 async def test_a_list_with_one_bad_position_is_sent_once_and_its_good_ones_are_doubled(rig: WorkerRig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ from storage.vehicles import VehicleStore
 from storage.violations import StageCount, ViolationStore
 
 STREAM = "judged on the stream"
+_CHUNK = re.compile(r'"_hyper_\d+_\d+_chunk"')
 
 Storing = Callable[[Intake], None]
 
@@ -289,7 +291,8 @@ def _months(times_us: NDArray[np.int64]) -> set[str]:
 
 def refused_letters(intake: Intake, error: Exception) -> list[DeadLetter]:
     """Letters for messages that the database refused."""
-    detail = str(error).splitlines()[0]
+    # TimescaleDB names a chunk of the table, and makes another one when the same is tried again.
+    detail = _CHUNK.sub('"fixes"', str(error).splitlines()[0])
     return [
         letter_of(piece.partition, record.offset, record.message, "refused_by_database", detail)
         for piece in intake.slices
