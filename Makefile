@@ -20,7 +20,7 @@ run: $(RUN_VENV)/.installed ## Install what is missing and run everything in one
 
 .PHONY: test
 test: check services ## Run the checks and all tests against real servers, installed first where missing; ARGS="-k word"
-	$(DEV_VENV)/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(DEV_VENV)/bin/pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: $(DEV_VENV)/.installed ## Lint, types and import rules
