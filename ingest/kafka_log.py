@@ -147,6 +147,9 @@ class KafkaLogWriter:
         self._deadline_s = deadline_s
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
+        self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By partition."""
+        self._stopping: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def open(self) -> LogIdentity:
@@ -179,8 +182,7 @@ class KafkaLogWriter:
     async def close(self) -> None:
         """Release the connections; what was not confirmed is given up, and its append fails."""
         self._closed = True
-        if self._producer is not None:
-            await self._discard(self._producer)
+        await self._discard(self._producer)
 
     async def _send(self, producer: AIOKafkaProducer, messages: Sequence[tuple[str, RawMessage]]) -> None:
         by_partition: defaultdict[int, list[tuple[bytes, RawMessage]]] = defaultdict(list)
@@ -199,12 +201,20 @@ class KafkaLogWriter:
         batch = producer.create_batch()
         for key, message in messages:
             if not _add(batch, key, message):
-                confirmations.append(await producer.send_batch(batch, self._topic.topic, partition=partition))
+                confirmations.append(await self._handed_over(producer, partition, batch))
                 batch = producer.create_batch()
                 if not _add(batch, key, message):
                     raise LogError(f"a message of {len(message.payload)} bytes does not fit into a Kafka batch")
-        confirmations.append(await producer.send_batch(batch, self._topic.topic, partition=partition))
+        confirmations.append(await self._handed_over(producer, partition, batch))
         await asyncio.gather(*confirmations)
+
+    async def _handed_over(self, producer: AIOKafkaProducer, partition: int, batch: Any) -> asyncio.Future[Any]:
+        """Its confirmation to come, once the producer has room for the batch."""
+        # One at a time: of many that wait for room each wakes at every batch, and aiokafka counts the whole wait
+        # against its patience each time, which 40 s do not outlast where fifty wait on a busy machine.
+        async with self._turns[partition]:
+            confirmation: asyncio.Future[Any] = await producer.send_batch(batch, self._topic.topic, partition=partition)
+            return confirmation
 
     async def _usable_producer(self) -> AIOKafkaProducer:
         async with self._replacing:
@@ -225,7 +235,8 @@ class KafkaLogWriter:
                 except BaseException:
                     await producer.stop()
                     raise
-                self._producer = producer
+                # Nobody waits behind those that are stuck with the one before.
+                self._producer, self._turns = producer, defaultdict(asyncio.Lock)
             return self._producer
 
     def _fail_if_closed(self) -> None:
@@ -233,12 +244,21 @@ class KafkaLogWriter:
         if self._closed:
             raise LogError(f"the writer of the Kafka topic {self._topic.topic} was closed")
 
-    async def _discard(self, producer: AIOKafkaProducer) -> None:
-        if self._producer is producer:
+    async def _discard(self, producer: AIOKafkaProducer | None) -> None:
+        """Stop a producer once, whoever asks first; everybody waits for it, so that none is left behind by `close`."""
+        if producer is not None and self._producer is producer:
             self._producer = None
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(_CLOSE_DEADLINE_S):
-                await _stop(producer)
+            stopping = asyncio.create_task(_stop_in_time(producer))
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
+        if self._stopping:
+            await asyncio.wait(self._stopping)
+
+
+async def _stop_in_time(producer: AIOKafkaProducer) -> None:
+    with contextlib.suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_DEADLINE_S):
+            await _stop(producer)
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:

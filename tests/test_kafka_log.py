@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.producer.message_accumulator import MessageAccumulator
 
 from ingest.kafka_log import KafkaLogWriter, KafkaSecurity
 from ingest.kafka_log_reader import KafkaLogReader
@@ -239,6 +242,30 @@ async def test_an_append_that_is_still_beginning_when_the_writer_is_closed_fails
     await writer.open()
     await writer.append("a", message(9))
     await writer.close()
+
+
+async def test_of_many_appends_to_a_partition_one_at_a_time_waits_for_room(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them waiting, aiokafka gave up on the last ones long before its time was over."""
+    waiting: Counter[TopicPartition] = Counter()
+    most: Counter[TopicPartition] = Counter()
+    add_batch = MessageAccumulator.add_batch
+
+    async def counted(self: MessageAccumulator, builder: Any, part: TopicPartition, timeout: float) -> Any:
+        waiting[part] += 1
+        most[part] = max(most[part], waiting[part])
+        try:
+            return await add_batch(self, builder, part, timeout)
+        finally:
+            waiting[part] -= 1
+
+    monkeypatch.setattr(MessageAccumulator, "add_batch", counted)
+    writer = KafkaLogWriter(kafka.bootstrap, kafka.topic(), 1)
+    await writer.open()
+    await asyncio.gather(*(writer.append("a", message(number)) for number in range(60)))
+    await writer.close()
+    assert list(most.values()) == [1]
 
 
 async def test_kafka_that_is_not_there_is_an_error_that_names_it() -> None:
