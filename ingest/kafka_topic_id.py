@@ -116,6 +116,7 @@ async def topic_id(client: Any, topic: str) -> str | None:
     try:
         response = await client.send(client.get_random_node(), _TopicIdRequest(topic))
     except (IncompatibleBrokerVersion, NotImplementedError):
+        # The second is what aiokafka raises where the broker speaks none of our versions: it is too old to have ids.
         return None
     for _, name, found, *_ in response.topics:
         if name == topic and found.int:

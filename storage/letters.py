@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from detectors.fix import from_us
 from storage.connect import Connection
+
+_CHUNK = re.compile(r'"_hyper_\d+_\d+_chunk"')
 
 
 class DeadLetter(NamedTuple):
@@ -26,6 +29,12 @@ class DeadLetter(NamedTuple):
         """By content: the same bytes refused for the same reason are one letter, however often they were sent."""
         content = b"\0".join((self.topic.encode(), self.reason.encode(), self.detail.encode(), self.payload))
         return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def refusal(error: Exception) -> str:
+    """Why the database refuses a fix, in the same words each time: TimescaleDB names a chunk of the table, and makes
+    another one when the same is tried again."""
+    return _CHUNK.sub('"fixes"', str(error).splitlines()[0])
 
 
 async def store_letters(connection: Connection, log_id: str, letters: Sequence[DeadLetter]) -> None:

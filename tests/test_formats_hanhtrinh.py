@@ -15,6 +15,7 @@ from detectors.fix import Fix, to_us
 from ingest.formats import REASONS, Decoded, FormatRegistry, Reject
 from ingest.formats.hanhtrinh_json import _decode_document, _fast_fix, _slow_fix, single_fixes
 from ingest.formats.registry import _route
+from ingest.formats.times import common_times_us
 from ingest.raw import RawMessage
 
 FULL = {
@@ -278,6 +279,26 @@ TOPICS = [
     "hanhtrinh/51B-12345", "hanhtrinh/51B-12346", "owntracks/a/b", "foo", "", "hanhtrinh/", "hanhtrinh/a/b",
     "hanhtrinh/xe số 1", "hanhtrinh/a\nhanhtrinh/b", "foo\nhanhtrinh/b", "hanhtrinh/" + "x" * 65,
 ]  # fmt: skip
+
+
+MILLISECONDS = 31_536_000_000, 4_133_000_000_000
+"""From 1971 to 2100."""
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds // 1_000, UTC).replace(microsecond=milliseconds % 1_000 * 1_000)
+
+
+@given(st.lists(st.integers(*MILLISECONDS).map(_moment), min_size=1, max_size=8), st.booleans())
+def test_times_of_one_day_and_of_several_are_read_as_each_by_itself(moments: list[datetime], one_day: bool) -> None:
+    """All in the common shape: the day is looked up once where it is the same for all, and not where it is not."""
+    if one_day:
+        moments = [moments[0].replace(hour=each.hour, minute=each.minute) for each in moments]
+    found = common_times_us([each.isoformat(timespec="milliseconds").replace("+00:00", "Z") for each in moments])
+    assert found is not None
+    time_us, there = found
+    assert there.tolist() == [True] * len(moments)
+    assert time_us.tolist() == list(map(to_us, moments))
 
 
 @given(st.lists(st.sampled_from(TOPICS), max_size=4))

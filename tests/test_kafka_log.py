@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.producer.message_accumulator import MessageAccumulator
 
 from ingest.kafka_log import KafkaLogWriter, KafkaSecurity
@@ -242,6 +243,34 @@ async def test_an_append_that_is_still_beginning_when_the_writer_is_closed_fails
     await writer.open()
     await writer.append("a", message(9))
     await writer.close()
+
+
+async def test_closing_waits_for_a_producer_that_a_failed_append_is_stopping(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it is left unclosed when the program ends, or the test: nobody else would stop it."""
+    stopped: list[AIOKafkaProducer] = []
+    stop = AIOKafkaProducer.stop
+
+    async def noted(self: AIOKafkaProducer) -> None:
+        await stop(self)
+        stopped.append(self)
+
+    async def refuse(*_: Any) -> None:
+        raise KafkaConnectionError("away")
+
+    monkeypatch.setattr(AIOKafkaProducer, "stop", noted)
+    writer = KafkaLogWriter(kafka.bootstrap, kafka.topic(), 1)
+    await writer.open()
+    monkeypatch.setattr(MessageAccumulator, "add_batch", refuse)
+    appending = asyncio.create_task(writer.append("a", message(1)))
+    for _ in range(8):
+        await asyncio.sleep(0)
+    assert not stopped
+    await writer.close()
+    assert len(stopped) == 1
+    with pytest.raises(LogError, match="away"):
+        await appending
 
 
 async def test_of_many_appends_to_a_partition_one_at_a_time_waits_for_room(

@@ -20,7 +20,7 @@ def _nodes(plan: dict[str, Any]) -> set[str]:
 async def test_the_kilometres_of_drives_are_summed_drive_by_drive_and_never_joined_with_every_fix(
     month: WorkerRig,
 ) -> None:
-    """Six thousand drives made PostgreSQL hash a hundred million fixes: 61 s instead of a quarter of one."""
+    """Six thousand drives made PostgreSQL hash a hundred million fixes: the report took 112 s, and 4 without it."""
     at = datetime(2026, 10, 1, 1, tzinfo=UTC)
     vehicles = [
         vehicle for (vehicle,) in await month.rows("SELECT vehicle_id FROM vehicles ORDER BY 1 LIMIT 5")

@@ -1,32 +1,22 @@
-"""The worker in process, on the embedded log and a real database: what it makes of every kind of message."""
+"""The worker in process, on the embedded log and a real database: what it makes of fixes, in order and late."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 
-import msgspec
 import pytest
 
 from detectors.fix import Fix, to_us
 from hanhtrinh.rule_packs import load_pack
 from ingest.formats import FormatRegistry
 from ingest.log import LogError
-from ingest.partitioning import Partitioner
 from ingest.raw import RawMessage
-from tests.running_worker import PARTITIONS, RECEIVED_US, RigMaker, WorkerRig, journey, make_rig, message, rig
+from tests.running_worker import RigMaker, WorkerRig, journey, make_rig, message, rig
+from tests.speeding_trip import BEGIN_US, TRIP
 from tests.table_state import table_state
 
 __all__ = ["make_rig", "rig"]
-
-BEGIN_US = to_us(datetime(2026, 3, 4, 1, tzinfo=UTC))
-# Speeding against the 80 km/h of an unregistered vehicle: 60 s above, a dip that does not end it, and again above.
-SPEEDS = [40, 60, 78, 92, 95, 97, 92, 83, 90, 91, 93, 92, 85, 78, 60, 60, 88, 89, 90, 60, 40, 40]
-TRIP = journey("29B-00001", BEGIN_US, SPEEDS, driver_id="D1", satellites=9)
 
 
 async def test_orderly_messages_become_fixes_activity_violations_and_alerts(rig: WorkerRig) -> None:
@@ -176,182 +166,6 @@ async def test_doubled_fixes_are_counted_and_change_nothing(make_rig: RigMaker) 
     assert counted == [(46, 22, 46, 0)]
 
 
-GOOD = msgspec.json.encode({"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8})
-UNUSABLE = {
-    "empty": (b"", b" \n", b"[]"),
-    "bad_json": (b"\xff\xfe\x00", b"{" + b"a" * 2_000, b"\x00", b"[" * 20_000, b'{"lat": NaN}', GOOD + GOOD),
-    "bad_schema": (b"7", b'"lat"', b'{"time": "2026-03-04T01:00:00Z", "lat": "21", "lon": 105.8}', b"{}"),
-    "no_position": (b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0}',),
-    "naive_time": (b'{"time": "2026-03-04T01:00:00", "lat": 21.0, "lon": 105.8}',),
-    "bad_value": (
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 90.0000001, "lon": 105.8}',
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": -180.0000001}',
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8, "speed_kmh": -0.001}',
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8, "speed_kmh": 1000.001}',
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8, "heading_deg": 360.01}',
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8, "odometer_km": 100000001}',
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8, "hdop": 1e308}',
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8, "satellites": 101}',
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8, "satellites": 40000}',
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8, "satellites": 65545}',
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8, "satellites": 4294967305}',
-        b'{"time": -1, "lat": 21.0, "lon": 105.8}',
-        b'{"time": 4133980800000, "lat": 21.0, "lon": 105.8}',
-        b'{"time": 999999999999999999999999999999, "lat": 21.0, "lon": 105.8}',
-        b'{"time": "2101-01-01T00:00:00Z", "lat": 21.0, "lon": 105.8}',
-        b'{"time": "0001-01-01T00:00:00+07:00", "lat": 21.0, "lon": 105.8}',
-    ),
-    "bad_id": (
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8, "driver_id": "a\\u0000b"}',
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8, "driver_id": "' + b"d" * 65 + b'"}',
-        b'{"time": "2026-03-04T01:00:00Z", "lat": 21.0, "lon": 105.8, "vehicle_id": "another"}',
-    ),
-}
-
-
-async def test_a_message_that_cannot_be_used_is_a_dead_letter_with_its_bytes_and_the_reason(rig: WorkerRig) -> None:
-    sent = {payload: reason for reason, payloads in UNUSABLE.items() for payload in payloads}
-    await rig.append([message(TRIP[0])])
-    await rig.append(RawMessage("hanhtrinh/29B-00001", payload, RECEIVED_US) for payload in sent)
-    await rig.append([RawMessage("elsewhere/\x01", GOOD, RECEIVED_US), message(TRIP[1])])
-    await rig.work_off()
-    await rig.is_sound()
-    kept = await rig.rows("SELECT payload, reason FROM dead_letters WHERE topic LIKE 'hanhtrinh/%%'")
-    assert dict(kept) == sent
-    assert await rig.rows("SELECT payload, reason FROM dead_letters WHERE topic LIKE 'elsewhere%%'") == [
-        (GOOD, "unknown_topic")
-    ]
-    assert await rig.one("SELECT count(*) FROM fixes") == 2
-
-
-async def test_the_same_unusable_bytes_are_one_letter_however_often_they_come(rig: WorkerRig) -> None:
-    await rig.append([RawMessage("hanhtrinh/29B-00001", b"{", RECEIVED_US + n) for n in range(5)])
-    await rig.work_off(batch_max_messages=2)
-    assert await rig.one("SELECT count(*) FROM dead_letters") == 1
-    assert await rig.one("SELECT sum(letters) FROM log_positions") == 5
-
-
-async def test_of_a_list_that_is_partly_bad_the_good_positions_are_kept(rig: WorkerRig) -> None:
-    good = message(TRIP[0]).payload
-    bad = b'{"time": "2026-03-04T01:00:00Z", "lat": 95, "lon": 105.8}'
-    payload = b"[" + b",".join((good, bad, message(TRIP[1]).payload, b"null")) + b"]"
-    await rig.append([RawMessage("hanhtrinh/29B-00001", payload, RECEIVED_US)])
-    await rig.work_off()
-    await rig.is_sound()
-    assert await rig.one("SELECT count(*) FROM fixes") == 2
-    letters = await rig.rows("SELECT reason, left(detail, 4), payload FROM dead_letters ORDER BY detail")
-    assert letters == [("bad_value", "[1] ", payload), ("bad_schema", "[3] ", payload)]
-
-
-async def test_messages_that_are_no_position_by_design_are_counted_and_leave_nothing(rig: WorkerRig) -> None:
-    await rig.append([RawMessage("owntracks/bus/7", b'{"_type": "lwt", "tst": 1772586000}', RECEIVED_US)])
-    await rig.work_off()
-    assert await rig.rows("SELECT sum(messages), sum(ignored), sum(letters) FROM log_positions") == [(1, 1, 0)]
-
-
-@pytest.mark.parametrize("refused", [[0], [21], [5, 6], [0, 7, 14, 21], range(22)], ids=str)
-async def test_what_the_database_refuses_is_put_aside_alone(make_rig: RigMaker, refused: Sequence[int]) -> None:
-    without, rig = await make_rig(), await make_rig()
-    await rig.connection.execute("ALTER TABLE fixes ADD CHECK (satellites <> 13)")
-    await rig.append(
-        message(fix._replace(satellites=13) if number in refused else fix) for number, fix in enumerate(TRIP)
-    )
-    await rig.work_off()
-    await rig.is_sound()
-    await without.append(message(fix) for number, fix in enumerate(TRIP) if number not in refused)
-    await without.work_off()
-    expected, found = await table_state(without.connection), await table_state(rig.connection)
-    assert (expected.fixes, expected.violations, expected.activity) == (found.fixes, found.violations, found.activity)
-    letters = await rig.rows("SELECT reason, payload FROM dead_letters ORDER BY log_offset")
-    assert letters == [("refused_by_database", message(TRIP[n]._replace(satellites=13)).payload) for n in refused]
-    assert "check constraint" in await rig.one("SELECT min(detail) FROM dead_letters")
-
-
-async def test_wherever_a_worker_is_replaced_the_next_one_goes_on_as_if_nothing_was(make_rig: RigMaker) -> None:
-    undisturbed, restarted = await make_rig(), await make_rig()
-    trips = [[fix._replace(vehicle_id=f"V{cut}") for fix in TRIP] for cut in range(len(TRIP) + 1)]
-    for cut, trip in enumerate(trips):
-        await restarted.append(message(fix) for fix in trip[:cut])
-    await restarted.work_off()
-    for cut, trip in enumerate(trips):
-        await restarted.append(message(fix) for fix in trip[cut:])
-    await restarted.work_off()
-    await restarted.is_sound()
-    await undisturbed.append(message(fix) for trip in trips for fix in trip)
-    await undisturbed.work_off()
-    assert (await table_state(undisturbed.connection)).differences(await table_state(restarted.connection)) == ""
-
-
-async def test_a_worker_stopped_with_late_fixes_not_judged_again_leaves_them_to_the_next(make_rig: RigMaker) -> None:
-    in_time, rig = await make_rig(), await make_rig()
-    await in_time.append(message(fix) for fix in TRIP)
-    await in_time.work_off()
-    await rig.append(message(fix) for fix in TRIP[:6] + TRIP[9:] + TRIP[6:9])
-    async with rig.worker(late_settle_ms=60_000, batch_max_messages=5):
-        await rig.until("SELECT count(*) = 22 FROM fixes")
-    assert await rig.rows("SELECT vehicle_id, late_fixes FROM rejudge_marks") == [("29B-00001", 3)]
-    await rig.work_off()
-    await rig.is_sound()
-    expected = await table_state(in_time.connection)
-    assert expected.differences(await table_state(rig.connection), alerts=False) == ""
-
-
-async def test_two_workers_on_the_same_partitions_fence_each_other_and_the_result_is_the_same(
-    make_rig: RigMaker, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING)
-    undisturbed, contested = await make_rig(), await make_rig()
-    fixes = [fix._replace(vehicle_id=f"V{n}") for fix in TRIP for n in range(12)]
-    random.Random(1).shuffle(fixes)
-    for each in (undisturbed, contested):
-        await each.append(message(fix) for fix in fixes)
-    await undisturbed.work_off()
-    async with contested.worker(batch_max_messages=20) as one, contested.worker(batch_max_messages=30) as two:
-        await contested.worked_off(60, one, two)
-    await contested.is_sound()
-    assert "another worker has moved on" in caplog.text
-    expected = await table_state(undisturbed.connection)
-    assert expected.differences(await table_state(contested.connection), alerts=False) == ""
-
-
-def a_shared_driver() -> tuple[list[Fix], list[Fix]]:
-    """One driver for 2.5 hours in one vehicle and, six minutes later, 2 hours in another of another partition."""
-    partitioner = Partitioner(PARTITIONS)
-    one, two = next(pair for pair in pairwise(f"29H-{n:05d}" for n in range(100))
-                    if partitioner.partition(pair[0]) != partitioner.partition(pair[1]))  # fmt: skip
-    first = journey(one, BEGIN_US, [60.0] * 900 + [0.0] * 6, driver_id="D7")
-    second = journey(two, first[-1].time_us + 360_000_000, [50.0] * 720 + [0.0] * 120, driver_id="D7")
-    return first, second
-
-
-@pytest.mark.parametrize("seed", range(4))
-async def test_a_driver_in_vehicles_of_two_workers_is_judged_the_same_in_any_interleaving(
-    make_rig: RigMaker, seed: int
-) -> None:
-    rng = random.Random(seed)
-    undisturbed, rig = await make_rig(), await make_rig()
-    first, second = a_shared_driver()
-    await undisturbed.append(message(fix) for fix in first + second)
-    await undisturbed.work_off()
-    expected = await table_state(undisturbed.connection)
-    assert [row["kind"] for row in expected.violations] == ["continuous_driving"]
-    partitions = [Partitioner(PARTITIONS).partition(trip[0].vehicle_id) for trip in (first, second)]
-    pieces = [trip[n : n + 60] for trip in (first, second) for n in range(0, len(trip), 60)]
-    # In turns of which each is worked off alone by one of the two workers, or by both at once.
-    rng.shuffle(pieces) if seed % 2 else pieces.sort(key=lambda piece: (rng.random() < 0.5, piece[0].time_us))
-    async with (
-        rig.worker(only=partitions[:1], batch_max_messages=50) as one,
-        rig.worker(only=partitions[1:], batch_max_messages=70) as two,
-    ):
-        while pieces:
-            together = rng.choice((1, 1, 2, 9))
-            await rig.append(message(fix) for piece in pieces[:together] for fix in piece)
-            del pieces[:together]
-            await rig.worked_off(30, one, two)
-    await rig.is_sound()
-    assert expected.differences(await table_state(rig.connection), alerts=False) == ""
-
-
 async def test_a_log_with_another_number_of_partitions_is_refused(rig: WorkerRig) -> None:
     await rig.append([message(TRIP[0])])
     with pytest.raises(LogError, match="has 4 partitions, 8 are configured"):
@@ -389,37 +203,6 @@ async def test_overrides_of_the_rule_pack_judge_a_sparse_tracker(make_rig: RigMa
     assert found == [[], [(300.0, 3), (300.0, 9)]]
 
 
-@pytest.mark.parametrize("seed", range(3))
-async def test_a_connection_cut_in_the_middle_of_a_transaction_leaves_no_trace(make_rig: RigMaker, seed: int) -> None:
-    rng = random.Random(seed)
-    undisturbed, rig = await make_rig(), await make_rig()
-    fixes = [fix._replace(vehicle_id=f"V{n}") for n in range(30) for fix in TRIP]
-    rng.shuffle(fixes)
-    for each in (undisturbed, rig):
-        await each.append(message(fix) for fix in fixes)
-    await undisturbed.work_off()
-    cuts = 0
-    async with rig.worker(batch_max_messages=60) as task:
-        for wanted in sorted(rng.sample(range(len(fixes) - 100), 4)):
-            while await rig.one("SELECT coalesce(sum(messages), 0) FROM log_positions") < wanted:
-                assert not task.done()
-                await asyncio.sleep(0)
-            while not await rig.rows(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hanhtrinh work'"
-                " AND datname = current_database() AND xact_start IS NOT NULL AND backend_xid IS NOT NULL"
-            ):
-                if await rig.one("SELECT sum(messages) FROM log_positions") == len(fixes):
-                    break
-                await asyncio.sleep(0)
-            else:
-                cuts += 1
-        await rig.worked_off(60, task)
-    await rig.is_sound()
-    assert cuts
-    expected = await table_state(undisturbed.connection)
-    assert expected.differences(await table_state(rig.connection), alerts=False) == ""
-
-
 async def test_an_anchor_is_moved_when_it_is_old_and_the_vehicle_is_rebuilt_behind_it(rig: WorkerRig) -> None:
     long = journey("29B-00001", BEGIN_US, [50.0] * 800, driver_id="D1")
     await rig.append(message(fix) for fix in long)
@@ -431,3 +214,14 @@ async def test_an_anchor_is_moved_when_it_is_old_and_the_vehicle_is_rebuilt_behi
     await rig.append(message(fix) for fix in journey("29B-00001", long[-1].time_us + 10_000_000, [50.0] * 5))
     await rig.work_off()
     await rig.is_sound()
+
+
+async def test_fixes_of_several_months_in_one_batch_each_get_their_partition(rig: WorkerRig) -> None:
+    before_us = to_us(datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
+    trips = [journey(name, before_us + days * 86_400_000_000, [50.0] * 12) for name, days in (("A", 0), ("B", 59))]
+    await rig.append(message(fix) for trip in trips for fix in trip)
+    await rig.work_off()
+    assert await rig.one("SELECT count(DISTINCT date_trunc('month', time, 'UTC')) FROM fixes") == 4
+    # Where all lie that have no partition; TimescaleDB has no such place.
+    if await rig.one("SELECT to_regclass('fixes_elsewhen') IS NOT NULL"):
+        assert await rig.one("SELECT count(*) FROM fixes_elsewhen") == 0

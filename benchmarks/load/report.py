@@ -96,7 +96,7 @@ def _around(found: Found, costs: Costs, bridge_per_s: Sequence[float], rate: flo
         _one("kill -9 to the next commit", "s", found.recovered_s, at_most(10)),
     ]
     if found.level_s is not None:
-        figures.append(_one("kill -9 to the backlog worked off", "s", found.level_s))
+        figures.append(_one("kill -9 to all vehicles back, nothing waiting", "s", found.level_s))
     if bridge_per_s:
         figures.append(Figure("one MQTT bridge", "messages/s", bridge_per_s))
         figures.append(_one("bridges for this fleet", "", math.ceil(rate / statistics.median(bridge_per_s))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,7 @@ from storage.activity import ActivityChange, ActivityStore
 from storage.connect import Connection
 from storage.fix_packing import Judged
 from storage.fixes import FixStore, rows_of
-from storage.letters import DeadLetter, store_letters
+from storage.letters import DeadLetter, refusal, store_letters
 from storage.marks import Mark, MarkStore
 from storage.positions import Fenced, Positions
 from storage.stale_hours import HOUR_US, mark_stale
@@ -38,7 +37,6 @@ from storage.vehicles import VehicleStore
 from storage.violations import StageCount, ViolationStore
 
 STREAM = "judged on the stream"
-_CHUNK = re.compile(r'"_hyper_\d+_\d+_chunk"')
 
 Storing = Callable[[Intake], None]
 
@@ -291,8 +289,7 @@ def _months(times_us: NDArray[np.int64]) -> set[str]:
 
 def refused_letters(intake: Intake, error: Exception) -> list[DeadLetter]:
     """Letters for messages that the database refused."""
-    # TimescaleDB names a chunk of the table, and makes another one when the same is tried again.
-    detail = _CHUNK.sub('"fixes"', str(error).splitlines()[0])
+    detail = refusal(error)
     return [
         letter_of(piece.partition, record.offset, record.message, "refused_by_database", detail)
         for piece in intake.slices

@@ -89,8 +89,8 @@ async def make_filled_database(server: DatabaseServer, what: str, fill: Fill) ->
     return await _create(server, server.templates[what])
 
 
-# Not template1, which TimescaleDB's processes connect to now and then: it cannot be copied at that moment.
 async def _create(server: DatabaseServer, template: str = "template0") -> str:
+    # Not template1, which TimescaleDB's processes connect to now and then: it cannot be copied at that moment.
     name = f"test_{uuid.uuid4().hex[:16]}"
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
     await _administrate(server, statement.format(sql.Identifier(name), sql.Identifier(template)))
