@@ -249,26 +249,28 @@ async def test_closing_waits_for_a_producer_that_a_failed_append_is_stopping(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it is left unclosed when the program ends, or the test: nobody else would stop it."""
-    stopped: list[AIOKafkaProducer] = []
     stop = AIOKafkaProducer.stop
+    stopping, may_stop = asyncio.Event(), asyncio.Event()
 
-    async def noted(self: AIOKafkaProducer) -> None:
+    async def held(self: AIOKafkaProducer) -> None:
+        stopping.set()
+        await may_stop.wait()
         await stop(self)
-        stopped.append(self)
 
     async def refuse(*_: Any) -> None:
         raise KafkaConnectionError("away")
 
-    monkeypatch.setattr(AIOKafkaProducer, "stop", noted)
+    monkeypatch.setattr(AIOKafkaProducer, "stop", held)
     writer = KafkaLogWriter(kafka.bootstrap, kafka.topic(), 1)
     await writer.open()
     monkeypatch.setattr(MessageAccumulator, "add_batch", refuse)
     appending = asyncio.create_task(writer.append("a", message(1)))
-    for _ in range(8):
-        await asyncio.sleep(0)
-    assert not stopped
-    await writer.close()
-    assert len(stopped) == 1
+    await stopping.wait()
+    closing = asyncio.create_task(writer.close())
+    closed, _ = await asyncio.wait([closing], timeout=0.2)
+    assert not closed
+    may_stop.set()
+    await closing
     with pytest.raises(LogError, match="away"):
         await appending
 
