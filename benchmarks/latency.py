@@ -28,6 +28,7 @@ _SPEEDER_EVERY = 20
 _FIX_EVERY_S = 5.0
 _READY_WITHIN_S = 60.0
 _LAST_ALERTS_S = 3.0
+_FIRST_ALERT_WITHIN_S = 120.0
 
 
 def run(servers: Servers, *, quick: bool) -> Report:
@@ -61,9 +62,17 @@ def _measure(servers: Servers, per_second: int, seconds: int) -> list[float]:
         folder = servers.folder("latency")
         parts = [stack.enter_context(hanhtrinh(folder, name, **settings)) for name in ("bridge", "work", "notify")]
         asyncio.run(_publish(Broker(mosquitto.host, mosquitto.port), url, parts, per_second, seconds))
-    if not waits:
-        raise AssertionError("no alert arrived")
+        _wait_for_one(waits)
     return waits
+
+
+def _wait_for_one(waits: list[float]) -> None:
+    """A machine that does much else may have told nothing yet."""
+    deadline_s = time.monotonic() + _FIRST_ALERT_WITHIN_S
+    while not waits:
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"no alert came within {_FIRST_ALERT_WITHIN_S:g} s of the last fix")
+        time.sleep(0.1)
 
 
 async def _publish(broker: Broker, url: str, parts: list[Program], per_second: int, seconds: int) -> None:

@@ -26,6 +26,7 @@ _BATCH_BYTES = 131_072
 _MAX_REQUEST_BYTES = 1_048_576
 _LINGER_MS = 2
 _CLOSE_DEADLINE_S = 10.0
+_SENDING_ENDS_WITHIN_S = 1.0
 _TOPIC_APPEARS_WITHIN_S = 30.0
 
 log = logging.getLogger(__name__)
@@ -267,7 +268,11 @@ async def _stop(producer: AIOKafkaProducer) -> None:
     if sending is not None:
         sending.cancel()
         await producer.client.close()
-        await asyncio.wait([sending])
+        # Cancelled once, it waits for what it has begun: up to 40 s where a broker takes a connection and is silent.
+        _, waiting = await asyncio.wait([sending], timeout=_SENDING_ENDS_WITHIN_S)
+        if waiting:
+            sending.cancel()
+            await asyncio.wait([sending])
     producer._message_accumulator._batches.clear()
     producer._message_accumulator._pending_batches.clear()
     await producer.stop()

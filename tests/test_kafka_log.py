@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -243,6 +244,26 @@ async def test_an_append_that_is_still_beginning_when_the_writer_is_closed_fails
     await writer.open()
     await writer.append("a", message(9))
     await writer.close()
+
+
+async def test_a_producer_that_waits_for_a_new_connection_to_a_silent_broker_is_stopped_too(kafka: Kafka) -> None:
+    """Its connection was left open with it: what aiokafka has begun to connect to is not closed by its client."""
+    writer = KafkaLogWriter(kafka.bootstrap, kafka.topic(), 1, deadline_s=1.0)
+    await writer.open()
+    await writer.append("a", message(1))
+    producer = writer._producer
+    assert producer is not None
+    kafka.process.send(signal.SIGSTOP)
+    try:
+        for connection in list(producer.client._conns.values()):
+            connection.close()
+        with pytest.raises(LogError, match="not confirmed within 1 s"):
+            await writer.append("a", message(2))
+        assert producer._closed
+        assert producer._sender.sender_task.done()
+    finally:
+        kafka.process.send(signal.SIGCONT)
+        await writer.close()
 
 
 async def test_closing_waits_for_a_producer_that_a_failed_append_is_stopping(
