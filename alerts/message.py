@@ -20,7 +20,7 @@ def describe(alert: Alert, phrases: Phrases = ENGLISH, zone: ZoneInfo = VIETNAM)
     """One line without control characters: local time, what, plate, driver, how much, where; unknown parts left out."""
     violation = alert.violation
     parts = [
-        alert.event_at.astimezone(zone).isoformat(sep=" ", timespec="seconds"),
+        _time(alert.event_at, phrases, zone),
         _headline(alert, phrases),
         alert.vehicle_id,
         phrases.driver.format(driver=violation["driver_id"]) if violation.get("driver_id") else phrases.no_driver,
@@ -60,7 +60,7 @@ class Wording:
         started = violation.get("started_at") or violation.get("counted_from")
         lines = {
             "vehicle": alert.vehicle_id,
-            "driver": violation.get("driver_id") or phrases.no_driver,
+            "driver": violation.get("driver_id") or phrases.unknown,
             "operator": alert.operator_name or violation.get("operator_id"),
             "extent": extent,
             "time": self.time(alert.event_at),
@@ -79,7 +79,7 @@ class Wording:
 
     def time(self, moment: datetime) -> str:
         """Local, with the zone."""
-        return moment.astimezone(self._zone).isoformat(sep=" ", timespec="seconds")
+        return _time(moment, self.phrases, self._zone)
 
     def count(self, number: int) -> str:
         """A whole number with the language's mark between thousands."""
@@ -96,6 +96,11 @@ class Wording:
             "to": _milliseconds(alert.event_at + _AROUND),
         }
         return f"{self._dashboards_url}/d/hanhtrinh-vehicle-{self._language}?{urlencode(query)}"
+
+
+def _time(moment: datetime, phrases: Phrases, zone: ZoneInfo) -> str:
+    local = moment.astimezone(zone)
+    return local.strftime(phrases.time).format(offset=local.isoformat(timespec="seconds")[19:])
 
 
 def _headline(alert: Alert, phrases: Phrases) -> str:

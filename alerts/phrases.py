@@ -14,6 +14,10 @@ class Phrases:
     stages: Mapping[str, str]
     driver: str
     no_driver: str
+    unknown: str
+    """After a label."""
+    time: str
+    """For `strftime`, with {offset} for that from UTC."""
     speed: str
     hours: str
     rest: str
@@ -52,6 +56,8 @@ ENGLISH = Phrases(
     },
     driver="driver {driver}",
     no_driver="driver unknown",
+    unknown="unknown",
+    time="%Y-%m-%d %H:%M:%S{offset}",
     speed="{top} km/h where {limit} is allowed (+{excess})",
     hours="{actual} h where {limit} h is allowed",
     rest="{actual} h where {limit} h is required",
@@ -98,6 +104,8 @@ VIETNAMESE = Phrases(
     },
     driver="lái xe {driver}",
     no_driver="chưa xác định lái xe",
+    unknown="chưa xác định",
+    time="%H:%M:%S %d/%m/%Y {offset}",
     speed="{top} km/h, giới hạn {limit} km/h (vượt {excess} km/h)",
     hours="{actual} giờ, cho phép {limit} giờ",
     rest="nghỉ {actual} giờ, tối thiểu {limit} giờ",

@@ -138,7 +138,8 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise RegistryError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB: give it in parts")
-        text = content.decode("utf-8-sig")
+        # Letters with their marks in one: what looks the same is the same.
+        text = unicodedata.normalize("NFC", content.decode("utf-8-sig"))
         del content
     except OSError as error:
         raise RegistryError(f"{path}: {error.strerror}") from error

@@ -36,7 +36,7 @@ NOT_RUN = {
     "runs until stopped": r"hanhtrinh (bridge|work|notify|run|simulate .*--mqtt)\b",
     "asks a running process": r"curl \S+/(healthz|metrics)",
     "needs a violation": r"hanhtrinh excuse ",
-    "needs stored fixes": r"hanhtrinh rejudge ",
+    "needs stored fixes": r"hanhtrinh (rejudge |report journey )",
     "needs a log": r"hanhtrinh position (show|set)\b",
     "starts from nothing": r"git clone |cd |make ",
     "needs an administrator": r"CREATE ROLE|ALTER ROLE",

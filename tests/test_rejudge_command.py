@@ -278,7 +278,12 @@ async def test_what_was_judged_from_fixes_that_are_gone_stands(rig: WorkerRig) -
     [
         ([*DAY], "give --yes to write, or --dry-run to look"),
         (["--from", "2025-03-04", "--to", "2025-03-03", "--yes"], "lies before --from"),
-        ([*DAY, "--vehicle", "ghost", "--yes"], "no stored fixes of such vehicles from 2025-03-03 00:00:00 +07"),
+        ([*DAY, "--vehicle", "ghost", "--yes"], "no stored fixes for --vehicle ghost from 2025-03-03 00:00:00 +07"),
+        ([*DAY, "--operator", "a", "--operator", "b", "--yes"], "no stored fixes for --operator a --operator b from"),
+        ([*DAY, "--yes"], "no stored fixes of any vehicle from"),
+        ([*DAY, "--kind", "lorry", "--yes"], "--kind 'lorry': expected one of city_bus, container"),
+        (["--from", "0001-01-01", "--to", "2025-03-03", "--yes"], "--from 0001-01-01: expected a day from 1970 to"),
+        (["--from", "2025-03-03", "--to", "9999-12-31", "--yes"], "--to 9999-12-31: expected a day from 1970 to"),
         ([*DAY, "--yes", "--why", "\n"], "expected a line of text"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import pytest
 from typer.testing import CliRunner
 
 from hanhtrinh.cli import app
-from hanhtrinh.documents import WRITERS
+from hanhtrinh.documents import WRITERS, write_report
+from hanhtrinh.documents.words import text_of
 from storage.reports.catalogue import KINDS
 from storage.reports.scope import ReportError, Scope
-from storage.reports.table import Column, Report
+from storage.reports.table import Column, Form, Report
 from tests.report_month import NUMBERS, ZONE, month, report
 from tests.running_worker import RigMaker, WorkerRig, make_rig
 
@@ -71,6 +73,74 @@ def test_a_plate_is_never_a_formula_or_markup(tmp_path: Path) -> None:
     assert [sheet.cell(row, 2).value for row in (8, 9, 10)] == ["=1+1", "<b>x</b>", "http://x"]
     assert sheet.cell(10, 3).value is None
     assert "<b>x</b>" in pypdfium2.PdfDocument(tmp_path / "r.pdf")[0].get_textpage().get_text_range()
+
+
+def test_in_a_csv_file_a_text_that_a_spreadsheet_would_run_is_one_with_an_apostrophe(tmp_path: Path) -> None:
+    texts = ["=1+1", "+1", "-1", "@x", "\t=1", "29B-1", "", None]
+    frame = pd.DataFrame({"vehicle_id": texts, "km": [-1.5] * len(texts), "place": ["-33.1, 151.2"] * len(texts)})
+    columns = (Column("vehicle_id", "Xe"), Column("km", "Km", "km"), Column("place", "Tọa độ", "place"))
+    WRITERS[".csv"](Report("t", "T", "p", "o", columns, frame), tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open(encoding="utf-8-sig", newline="") as file:
+        _, *rows = list(csv.reader(file))
+    assert [row[0] for row in rows] == ["'=1+1", "'+1", "'-1", "'@x", "'\t=1", "29B-1", "", ""]
+    assert {tuple(row[1:]) for row in rows} == {("-1.5", "-33.1, 151.2")}
+
+
+async def test_in_a_csv_file_every_heading_stands_once_and_names_the_unit_of_times(
+    make_rig: RigMaker, tmp_path: Path
+) -> None:
+    rig = await make_rig()
+    for name, kind in KINDS.items():
+        made = await kind.make(rig.connection, Scope.of_month("2026-10", vehicle_id="X"), NUMBERS)
+        WRITERS[".csv"](made, tmp_path / "r.csv")
+        (headings,) = csv.reader((tmp_path / "r.csv").read_text("utf-8-sig").splitlines())
+        assert len(set(headings)) == len(headings), name
+        assert [heading.endswith("(giây)") for heading in headings] == [
+            column.form == "duration" for column in made.columns
+        ], name
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "shown"),
+    [
+        (0.625, "percent", "0,63"),
+        (0.125, "rate", "0,13"),
+        (-0.125, "rate", "-0,13"),
+        (2.675, "rate", "2,68"),
+        (1234567.25, "km", "1.234.567,3"),
+        (0.05, "kmh", "0,1"),
+        (99.995, "percent", "100,00"),
+        (0.5, "duration", "0:00:01"),
+        (3599.5, "duration", "1:00:00"),
+    ],
+)
+def test_a_page_rounds_as_a_spreadsheet_shows(value: float, form: Form, shown: str) -> None:
+    """Half away from zero, by the decimal digits: a sum read from both must be the same."""
+    assert text_of(value, form) == shown
+
+
+# The writer of spreadsheets leaves the file open that it could not write.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("ending", list(WRITERS))
+def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path, ending: str) -> None:
+    frame = pd.DataFrame({"vehicle_id": [f"{number:x}" * 9 for number in range(9_000)]})
+    made = Report("t", "T", "p", "o", (Column("vehicle_id", "Xe"),), frame)
+    out = tmp_path / f"r{ending}"
+    for folder, why in ((tmp_path / "none", "No such file or directory"), (Path("/proc/1"), "")):
+        with pytest.raises(ReportError, match=f"--out {folder / out.name}: cannot be written: {why}"):
+            write_report(made, folder / out.name)
+    out.write_bytes(b"the one before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(ReportError, match="cannot be written: File too large"):
+            write_report(made, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    assert out.read_bytes() == b"the one before"
+    write_report(made, out)
+    assert out.stat().st_size > 10_000
 
 
 def test_moments_are_written_the_same_alone_and_among_others(tmp_path: Path) -> None:
@@ -151,6 +221,7 @@ async def test_the_head_of_a_report_names_the_operator(
         (("PL99", "--month", "2026-10", "-o", "x.xlsx"), "no report 'PL99': there are PL05, PL08"),
         (("PL05", "--month", "2026-13", "-o", "x.xlsx"), "--month '2026-13': expected a year and a month"),
         (("PL05", "--month", "2026-10", "-o", "x.docx"), "expected a file that ends in .xlsx, .csv, .pdf"),
+        (("PL05", "--month", "2999-10", "-o", "x.xlsx"), "--month '2999-10' has not begun yet"),
         (("journey", "--month", "2026-10", "-o", "x.xlsx"), "report journey is about one vehicle"),
     ],
 )

@@ -27,9 +27,11 @@ from hanhtrinh.screen import local
 from hanhtrinh.settings import Settings, load_settings
 from storage.chosen_vehicles import Choice, beyond_judging, chosen_vehicles
 from storage.connect import Connection, connect
+from storage.registry import KINDS
 
 _LOOK_EVERY_S = 0.3
 _DAY_US = 86_400_000_000
+_FIRST_YEAR, _LAST_YEAR = 1970, 2999
 
 Ids = list[str] | None
 
@@ -88,6 +90,12 @@ def rejudge(
         raise RejudgeError("nobody is here to say yes: give --yes to write, or --dry-run to look")
     if not why.strip() or not why.isprintable():
         raise typer.BadParameter(f"--why {why!r}: expected a line of text")
+    for option, days in (("--from", from_), ("--to", to), ("--rules-as-of", rules_as_of)):
+        if days is not None and not _FIRST_YEAR <= days.year <= _LAST_YEAR:
+            raise RejudgeError(f"{option} {days.date()}: expected a day from {_FIRST_YEAR} to {_LAST_YEAR}")
+    for each in kind or ():
+        if each not in KINDS:
+            raise RejudgeError(f"--kind {each!r}: expected one of {', '.join(sorted(KINDS))}")
     if to < from_:
         raise RejudgeError(f"--to {to:%Y-%m-%d} lies before --from {from_:%Y-%m-%d}")
     settings = load_settings()
@@ -135,7 +143,7 @@ async def _preview(connection: Connection, rejudging: Rejudging, zone: ZoneInfo,
             err=True,
         )
     if not vehicles:
-        raise RejudgeError(f"no stored fixes of such vehicles from {span}: nothing can be judged again")
+        raise RejudgeError(f"no stored fixes {_whose(choice)} from {span}: nothing can be judged again")
     to_us = min(choice.before_us, max(time.time_ns() // 1000, choice.from_us))
     total_s = sum(max(0, to_us - max(choice.from_us, each.first_us)) / 1e6 for each in vehicles)
     with _bar(f"judging {len(vehicles):,} vehicles", total_s) as advance:
@@ -148,6 +156,12 @@ async def _preview(connection: Connection, rejudging: Rejudging, zone: ZoneInfo,
         err=True,
     )
     return preview
+
+
+def _whose(choice: Choice) -> str:
+    asked = {"vehicle": choice.vehicles, "driver": choice.drivers, "operator": choice.operators, "kind": choice.kinds}
+    options = [f"--{name} {each}" for name, values in asked.items() for each in values]
+    return f"for {' '.join(options)}" if options else "of any vehicle"
 
 
 def _show(preview: Preview, asked: _Asked) -> None:

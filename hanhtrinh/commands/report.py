@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import unicodedata
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +13,13 @@ import typer
 from rich.console import Console
 
 from hanhtrinh.database import database, require_schema
-from hanhtrinh.documents import WRITERS
+from hanhtrinh.documents import WRITERS, write_report
 from hanhtrinh.rule_packs import load_pack
 from hanhtrinh.settings import Settings, load_settings
 from storage.connect import connect
+from storage.reports.asked import checked
 from storage.reports.catalogue import KINDS
-from storage.reports.figures import named
-from storage.reports.scope import ReportError, Scope
+from storage.reports.scope import ZONE, ReportError, Scope
 from storage.reports.table import Report
 
 
@@ -45,18 +47,24 @@ def report(
     if KINDS[name].needs_vehicle and vehicle is None:
         raise ReportError(f"report {name} is about one vehicle: name it with --vehicle")
     scope = Scope.of_month(
-        month, operator_id=operator, province=province, vehicle_id=vehicle, confirmed_only=confirmed_only
-    )
+        month, operator_id=operator, province=_composed(province), vehicle_id=vehicle, confirmed_only=confirmed_only,
+        as_of=datetime.now(ZONE),
+    )  # fmt: skip
     settings = load_settings()
     console = Console(stderr=True)
     with database(settings) as url, console.status(f"{name} {month}"):
         made = asyncio.run(_made(settings, url, name, scope))
-        WRITERS[out.suffix.lower()](made, out)
+        write_report(made, out)
     rows = len(made.frame)
     if as_json:
         typer.echo(json.dumps({"report": name, "month": month, "rows": rows, "file": str(out)}))
     else:
         typer.echo(f"{name} {month}: {rows} rows in {out}")
+
+
+def _composed(text: str | None) -> str | None:
+    """As the registry has it: some keyboards and file names give letters and their marks one by one."""
+    return None if text is None else unicodedata.normalize("NFC", text)
 
 
 async def _made(settings: Settings, url: str, name: str, scope: Scope) -> Report:
@@ -66,6 +74,6 @@ async def _made(settings: Settings, url: str, name: str, scope: Scope) -> Report
     await require_schema(settings, url)
     connection = await connect(url, application_name="hanhtrinh report")
     try:
-        return await KINDS[name].make(connection, await named(connection, scope), numbers)
+        return await KINDS[name].make(connection, await checked(connection, scope), numbers)
     finally:
         await connection.close()

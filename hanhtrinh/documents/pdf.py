@@ -22,6 +22,7 @@ from hanhtrinh.documents.words import (
     MOTTO,
     NOTES,
     NUMBER,
+    PLACE_AND_DAY,
     SIGNATURES,
     TOTAL,
     headings,
@@ -59,10 +60,6 @@ def write_pdf(report: Report, path: Path) -> None:
         if name not in getRegisteredFontNames():
             registerFont(TTFont(name, str(files("font_source_sans_pro") / "files" / f"{name}.ttf")))
     page = landscape(A4 if len(report.columns) < 14 else A3)
-    document = SimpleDocTemplate(
-        str(path), pagesize=page, leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=_MARGIN, bottomMargin=14 * mm,
-        title=f"{report.name}: {report.title}", author="hanhtrinh", subject=report.period,
-    )  # fmt: skip
     width = page[0] - 2 * _MARGIN
 
     def foot(canvas: Canvas, _: Any) -> None:
@@ -70,7 +67,12 @@ def write_pdf(report: Report, path: Path) -> None:
         canvas.drawString(_MARGIN, 8 * mm, f"{label_of(report)} - {report.period}")
         canvas.drawRightString(page[0] - _MARGIN, 8 * mm, f"Trang {canvas.getPageNumber()}")
 
-    document.build([*_titles(report, width), _table(report, width), *_end(report, width)], foot, foot)
+    with path.open("wb") as file:
+        document = SimpleDocTemplate(
+            file, pagesize=page, leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=_MARGIN, bottomMargin=14 * mm,
+            title=f"{report.name}: {report.title}", author="hanhtrinh", subject=report.period,
+        )  # fmt: skip
+        document.build([*_titles(report, width), _table(report, width), *_end(report, width)], foot, foot)
 
 
 def _style(size: float, *, bold: bool = False, centred: bool = False) -> ParagraphStyle:
@@ -140,6 +142,8 @@ def _nothing(columns: Sequence[Column], widths: Sequence[float]) -> Flowable:
 
 def _end(report: Report, width: float) -> list[Flowable]:
     small, bold = _style(8), _style(10, bold=True, centred=True)
-    signatures = Table([[_said(each, bold) for each in SIGNATURES]], colWidths=[width / 2, width / 2])
+    place_and_day = _said(PLACE_AND_DAY, _style(10, centred=True))
+    signed: list[list[Any]] = [["", place_and_day], [_said(each, bold) for each in SIGNATURES]]
+    signatures = Table(signed, colWidths=[width / 2, width / 2])
     notes = [_said(NOTES, small), *(_said(f"- {note}", small) for note in report.notes)]
     return [Spacer(1, 4 * mm), *notes, Spacer(1, 6 * mm), KeepTogether([signatures, Spacer(1, 22 * mm)])]

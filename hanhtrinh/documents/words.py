@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -14,7 +15,10 @@ MOTTO = ("CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM", "Độc lập - Tự d
 NUMBER = Column("", "STT", "count")
 TOTAL = "Tổng cộng"
 NOTES = "Cách tính:"
+PLACE_AND_DAY = "..............., ngày ..... tháng ..... năm ........."
+"""Filled in by hand by whoever signs."""
 SIGNATURES = ("NGƯỜI LẬP BIỂU", "THỦ TRƯỞNG ĐƠN VỊ")
+_DECIMAL_COMMA = str.maketrans(",.", ".,")
 EMPTY = "Không có dữ liệu trong kỳ báo cáo."
 
 
@@ -70,11 +74,12 @@ def text_of(value: Any, form: Form) -> str:
     if form == "date":
         return f"{value:%d/%m/%Y}"
     if form == "duration":
-        minutes, seconds = divmod(round(float(value)), 60)
+        minutes, seconds = divmod(int(float(value) + 0.5), 60)
         return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
     return str(value)
 
 
 def _decimal(value: Any, places: int) -> str:
-    # Swapped through a third sign: 1,234.5 becomes 1.234,5.
-    return f"{float(value):,.{places}f}".translate(str.maketrans(",.", ".,"))
+    # As a spreadsheet shows it: 0.625 is 0,63 there, and 0,62 by Python's own rounding.
+    shown = Decimal(f"{float(value):.15g}").quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return f"{shown:,f}".translate(_DECIMAL_COMMA)

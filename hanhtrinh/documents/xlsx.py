@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from hanhtrinh.documents.words import (
     MOTTO,
     NOTES,
     NUMBER,
+    PLACE_AND_DAY,
     SIGNATURES,
     TOTAL,
     headings,
@@ -60,10 +62,12 @@ def write_xlsx(report: Report, path: Path) -> None:
             f"{report.name} has {len(report.frame):,} lines and a sheet holds {MOST_LINES:,}: narrow it down with"
             " --operator or --province, or write a .csv"
         )
-    # Texts stay texts: a plate that begins with = is no formula.
-    options = {"strings_to_formulas": False, "strings_to_urls": False, "remove_timezone": True}
-    with xlsxwriter.Workbook(str(path), options) as book:
-        _Sheet(book, report).write()
+    # On a full disk the writer leaves its parts where it made them.
+    with TemporaryDirectory(prefix="hanhtrinh-") as parts:
+        # Texts stay texts: a plate that begins with = is no formula.
+        options = {"strings_to_formulas": False, "strings_to_urls": False, "remove_timezone": True, "tmpdir": parts}
+        with xlsxwriter.Workbook(str(path), options) as book:
+            _Sheet(book, report).write()
 
 
 class _Sheet:
@@ -193,8 +197,9 @@ class _Sheet:
             sheet.write_string(row + number, 1, f"- {note}", small)
         row += len(self._report.notes) + 2
         bold = self._format(bold=True, align="center")
-        self._over(row, 0, middle, SIGNATURES[0], bold)
-        self._over(row, middle + 1, self._last, SIGNATURES[1], bold)
+        self._over(row, middle + 1, self._last, PLACE_AND_DAY, self._format(italic=True, align="center"))
+        self._over(row + 1, 0, middle, SIGNATURES[0], bold)
+        self._over(row + 1, middle + 1, self._last, SIGNATURES[1], bold)
 
     def _cell_format(self, column: Column, **options: Any) -> Format:
         number = {"num_format": _NUMBERS[column.form]} if column.form in _NUMBERS else {}

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 _OPERATORS = (
-    ("OP-HN", "Van tai Thang Long", "0100100001", "Ha Noi"),
-    ("OP-HP", "Container Cang Hai Phong", "0200200002", "Hai Phong"),
-    ("OP-DN", "Xe khach Song Han", "0400400004", "Da Nang"),
-    ("OP-HCM", "Taxi va buyt Sai Gon", "0300300003", "Ho Chi Minh"),
-    ("OP-CT", "Van tai Mien Tay", "1800180018", "Can Tho"),
+    ("OP-HN", "Vận tải Thăng Long", "0100100001", "Hà Nội"),
+    ("OP-HP", "Container Cảng Hải Phòng", "0200200002", "Hải Phòng"),
+    ("OP-DN", "Xe khách Sông Hàn", "0400400004", "Đà Nẵng"),
+    ("OP-HCM", "Taxi và buýt Sài Gòn", "0300300003", "Hồ Chí Minh"),
+    ("OP-CT", "Vận tải Miền Tây", "1800180018", "Cần Thơ"),
 )
-_FAMILY = ("Nguyen", "Tran", "Le", "Pham", "Hoang", "Vu", "Dang", "Bui", "Do", "Ngo")
-_GIVEN = ("An", "Binh", "Cuong", "Dung", "Hai", "Hung", "Khanh", "Long", "Minh", "Nam", "Phuc", "Quan", "Son", "Tuan")
+_FAMILY = ("Nguyễn", "Trần", "Lê", "Phạm", "Hoàng", "Vũ", "Đặng", "Bùi", "Đỗ", "Ngô")
+_GIVEN = ("An", "Bình", "Cường", "Dũng", "Hải", "Hùng", "Khánh", "Long", "Minh", "Nam", "Phúc", "Quân", "Sơn", "Tuấn")
 
 
 _REST_S = 900
@@ -96,7 +96,7 @@ class Roster:
         for crew in self.crews:
             for driver_id in filter(None, crew.drivers):
                 number = int(driver_id[1:])
-                name = f"{_FAMILY[number % len(_FAMILY)]} Van {_GIVEN[number // len(_FAMILY) % len(_GIVEN)]}"
+                name = f"{_FAMILY[number % len(_FAMILY)]} Văn {_GIVEN[number // len(_FAMILY) % len(_GIVEN)]}"
                 rows.append((driver_id, crew.vehicles[0].operator_id, name))
         return rows
 

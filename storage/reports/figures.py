@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from storage.connect import Connection
-from storage.reports.scope import ZONE, ReportError, Scope
+from storage.reports.alphabet import vietnamese_order
+from storage.reports.scope import ZONE, Scope
 
 BANDS = ("5-10", "10-20", "20-35", "over 35")
 """The report convention's, least first."""
@@ -36,7 +37,6 @@ _VEHICLES = """
     WHERE (%(operator_id)s::text IS NULL OR v.operator_id = %(operator_id)s)
         AND (%(province)s::text IS NULL OR o.province = %(province)s)
         AND (%(vehicle_id)s::text IS NULL OR vehicle_id = %(vehicle_id)s)
-    ORDER BY o.name NULLS LAST, vehicle_id
 """
 
 _DAYS = """
@@ -75,14 +75,13 @@ class Figures:
 
 
 async def gather(connection: Connection, scope: Scope, kinds: Sequence[str]) -> Figures:
-    """Read what a report over `scope` needs. ReportError when the registry knows no such operator or province."""
-    await _check(connection, scope)
+    """Read what a report over `scope` needs."""
     parameters = {
         "begins_at": scope.begins_at, "ends_at": scope.ends_at, "operator_id": scope.operator_id,
         "province": scope.province, "vehicle_id": scope.vehicle_id, "kinds": list(kinds),
         "confirmed_only": scope.confirmed_only,
     }  # fmt: skip
-    vehicles = await frame_of(connection, _VEHICLES, parameters)
+    vehicles = _in_order(await frame_of(connection, _VEHICLES, parameters))
     days = await frame_of(connection, _DAYS, parameters)
     vehicles = vehicles.merge(days, on="vehicle_id", how="left").astype({"registered": "bool"})
     sums = ["distance_mm", "driving_us", "sending_days", "operating_days"]
@@ -97,11 +96,14 @@ async def gather(connection: Connection, scope: Scope, kinds: Sequence[str]) -> 
     return Figures(vehicles, ours)
 
 
-async def named(connection: Connection, scope: Scope) -> Scope:
-    """With the name of its operator, if it is about one that the registry knows."""
-    cursor = await connection.execute("SELECT name FROM operators WHERE operator_id = %s", (scope.operator_id,))
-    row = await cursor.fetchone()
-    return replace(scope, operator_name=row[0]) if row else scope
+def _in_order(vehicles: pd.DataFrame) -> pd.DataFrame:
+    """By operator, those without one last; by plate within."""
+    names = {name: vietnamese_order(name) for name in vehicles["operator"].dropna().unique()}
+    keys = [
+        (name not in names, names.get(name), plate)
+        for name, plate in zip(vehicles["operator"], vehicles["vehicle_id"], strict=True)
+    ]
+    return vehicles.iloc[sorted(range(len(keys)), key=keys.__getitem__)].reset_index(drop=True)
 
 
 async def frame_of(connection: Connection, query: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
@@ -109,17 +111,6 @@ async def frame_of(connection: Connection, query: str, parameters: Mapping[str, 
     cursor = await connection.execute(query.encode(), parameters)
     names = [column.name for column in cursor.description or ()]
     return pd.DataFrame(await cursor.fetchall(), columns=names)
-
-
-async def _check(connection: Connection, scope: Scope) -> None:
-    for what, value, query in (
-        ("operator", scope.operator_id, "SELECT EXISTS (SELECT FROM operators WHERE operator_id = %s)"),
-        ("province", scope.province, "SELECT EXISTS (SELECT FROM operators WHERE province = %s)"),
-    ):
-        if value is not None:
-            row = await (await connection.execute(query.encode(), (value,))).fetchone()
-            if not (row and row[0]):
-                raise ReportError(f"--{what} {value!r} is not in the registry: see operators.csv")
 
 
 def per_1000_km(violations: pd.Series[Any], distance_mm: pd.Series[Any], least_km: float) -> pd.Series[Any]:

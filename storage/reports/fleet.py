@@ -8,6 +8,7 @@ import pandas as pd
 
 from detectors.rules import ReportNumbers
 from storage.connect import Connection
+from storage.reports.alphabet import vietnamese_order
 from storage.reports.figures import BANDS, Figures, frame_of, gather, percent
 from storage.reports.notes import BAND_NOTE, notes, rate_note
 from storage.reports.scope import ZONE, Scope
@@ -35,7 +36,7 @@ async def transmission(
     connection: Connection, scope: Scope, numbers: ReportNumbers, today: date | None = None
 ) -> Report:
     """PL19: registered vehicles, and on how many days of the month nothing came from them."""
-    today = today or datetime.now(ZONE).date()
+    today = today or (scope.as_of or datetime.now(ZONE)).astimezone(ZONE).date()
     days = max(0, (min(scope.next_day, today + timedelta(days=1)) - scope.first_day).days)
     figures = await gather(connection, scope, ["silence"])
     frame = figures.vehicles[figures.vehicles["registered"]].reset_index(drop=True)
@@ -151,7 +152,8 @@ async def national(connection: Connection, scope: Scope, numbers: ReportNumbers)
     total_now, total_before = _sums(now, numbers), _sums(before, numbers)
     frame = now.join(before["rate"].rename("rate_before"), how="left").reset_index()
     frame["rate_change"] = frame["rate"] - frame["rate_before"]
-    frame = frame.sort_values("province", kind="stable").reset_index(drop=True).assign(note="")
+    frame = frame.iloc[sorted(frame.index, key=lambda row: _province_order(frame["province"][row]))]
+    frame = frame.reset_index(drop=True).assign(note="")
     rate_now, rate_before = total_now["rate"], total_before["rate"]
     totals = total_now | {"rate_before": rate_before}
     if isinstance(rate_now, float) and isinstance(rate_before, float):
@@ -160,12 +162,13 @@ async def national(connection: Connection, scope: Scope, numbers: ReportNumbers)
         Column("province", "Tỉnh, thành phố"),
         Column("registered", "Đăng ký", "count", "Số xe"),
         Column("sending", "Truyền dữ liệu", "count", "Số xe"),
-        Column("sending_percent", "Tỷ lệ (%)", "percent", "Số xe"),
+        Column("sending_percent", "Tỷ lệ truyền (%)", "percent", "Số xe"),
+        Column("unregistered", "Chưa đăng ký, có dữ liệu", "count", "Số xe"),
         Column("violating", "Vi phạm tốc độ", "count", "Số xe"),
-        Column("violating_percent", "Tỷ lệ (%)", "percent", "Số xe"),
+        Column("violating_percent", "Tỷ lệ vi phạm (%)", "percent", "Số xe"),
         *BAND_COLUMNS,
-        Column("rate_before", "Tháng trước", "rate", "So sánh trên 1.000 km"),
-        Column("rate_change", "Tăng, giảm", "rate", "So sánh trên 1.000 km"),
+        Column("rate_before", "Tháng trước", "rate", "So sánh số lần/1.000 km"),
+        Column("rate_change", "Tăng, giảm", "rate", "So sánh số lần/1.000 km"),
         Column("km", "Tổng số km", "km", "Quãng đường"),
         Column("km_percent", "Tỷ lệ km vi phạm (%)", "percent", "Quãng đường"),
         Column("over_continuous", "Quá 4 giờ liên tục", "count", "Thời gian lái xe"),
@@ -183,6 +186,10 @@ async def national(connection: Connection, scope: Scope, numbers: ReportNumbers)
 _UNKNOWN_PROVINCE = "Chưa xác định"
 
 
+def _province_order(name: str) -> tuple[bool, object]:
+    return name == _UNKNOWN_PROVINCE, vietnamese_order(name)
+
+
 def _provinces(figures: Figures, numbers: ReportNumbers) -> pd.DataFrame:
     """Sums by province."""
     frame = speed_frame(figures, numbers)
@@ -192,12 +199,14 @@ def _provinces(figures: Figures, numbers: ReportNumbers) -> pd.DataFrame:
     heard = frame["sending_days"] > 0
     frame["heard"] = heard.astype(int)
     frame["sending"] = (heard & frame["registered"]).astype(int)
+    frame["unregistered"] = (heard & ~frame["registered"]).astype(int)
     frame["violating"] = (frame["total"] > 0).astype(int)
     frame["registered"] = frame["registered"].astype(int)
     whole = [
         "heard",
         "registered",
         "sending",
+        "unregistered",
         "violating",
         *BANDS,
         "total",

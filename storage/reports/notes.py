@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detectors.rules import ReportNumbers
-from storage.reports.scope import Scope
+from storage.reports.scope import ZONE, Scope
 
 
 def notes(scope: Scope, numbers: ReportNumbers, *more: str) -> list[str]:
@@ -14,12 +14,23 @@ def notes(scope: Scope, numbers: ReportNumbers, *more: str) -> list[str]:
         + (" và vi phạm cần xem xét." if scope.confirmed_only else "; tính cả vi phạm cần xem xét."),
         "Xe thuộc đơn vị vận tải theo đăng ký hiện nay.",
         *more,
+        *_as_of(scope),
     ]
+
+
+def _as_of(scope: Scope) -> list[str]:
+    if scope.as_of is None:
+        return []
+    running = ", khi tháng chưa kết thúc" if scope.as_of < scope.ends_at else ""
+    return [f"Số liệu lúc {scope.as_of.astimezone(ZONE):%H:%M ngày %d/%m/%Y}{running}."]
 
 
 def rate_note(numbers: ReportNumbers) -> str:
     """How violations per 1,000 km are counted."""
-    return f"Số vi phạm trên 1.000 km chỉ tính cho xe chạy từ {numbers.badge_least_km:g} km trong tháng."
+    return (
+        f"Số lần/1.000 km không tính cho dòng dưới {numbers.badge_least_km:g} km; dòng cộng tính trên mọi vi phạm và"
+        " mọi km của các xe."
+    )
 
 
 BAND_NOTE = (

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 """Days and months of reports are Vietnamese ones, as those of the sums in storage/migrations/0007_rollups.sql."""
 
+_FIRST_YEAR, _LAST_YEAR = 1970, 2999
+
 
 class ReportError(Exception):
     """The report cannot be made; the message says why and what would help."""
@@ -26,17 +28,22 @@ class Scope:
     confirmed_only: bool = False
     operator_name: str | None = None
     """For the head of the report."""
+    as_of: datetime | None = None
+    """When it is asked: what is stored of a month may grow and change."""
 
     @classmethod
     def of_month(cls, text: str, **rest: object) -> Scope:
-        """From "2026-10". ReportError when it is no month."""
-        found = re.fullmatch(r"(\d{4})-(\d{2})", text)
+        """From "2026-10". ReportError when it is no month, or has not begun when it is asked."""
+        found = re.fullmatch(r"(\d{4})-(\d{2})", text, re.ASCII)
         try:
-            if found is None:
+            if found is None or not _FIRST_YEAR <= int(found[1]) <= _LAST_YEAR:
                 raise ValueError
-            return cls(date(int(found[1]), int(found[2]), 1), **rest)  # type: ignore[arg-type]
+            scope = cls(date(int(found[1]), int(found[2]), 1), **rest)  # type: ignore[arg-type]
         except ValueError:
             raise ReportError(f"--month {text!r}: expected a year and a month, for example 2026-10") from None
+        if scope.as_of is not None and scope.as_of < scope.begins_at:
+            raise ReportError(f"--month {text!r} has not begun yet: there is nothing to report")
+        return scope
 
     @property
     def next_day(self) -> date:

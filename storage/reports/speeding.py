@@ -17,7 +17,7 @@ _COUNTED = "Số lần vi phạm tốc độ"
 BAND_COLUMNS = (
     *(Column(band, title, "count", _COUNTED) for band, title in zip(BANDS, _BAND_TITLES, strict=True)),
     Column("total", "Tổng số", "count", _COUNTED),
-    Column("rate", "Trên 1.000 km", "rate", _COUNTED),
+    Column("rate", "Số lần/1.000 km", "rate", _COUNTED),
 )
 
 

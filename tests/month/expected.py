@@ -316,9 +316,10 @@ class Month:
         rate_before = rate_of(sum(v.total for v in theirs), sum(v.distance_mm for v in theirs))
         change = None if rate is None or rate_before is None else Change(rate_before, rate)
         return (
-            registered, sending, _percent(sending, registered), violating, _percent(violating, heard), *counts,
-            sum(counts), rate, rate_before, change, _km(distance_mm), _percent(over_mm, distance_mm),
-            sum(v.kinds["continuous_driving"] for v in ours), sum(v.kinds["daily_driving"] for v in ours),
+            registered, sending, _percent(sending, registered), heard - sending, violating,
+            _percent(violating, heard), *counts, sum(counts), rate, rate_before, change, _km(distance_mm),
+            _percent(over_mm, distance_mm), sum(v.kinds["continuous_driving"] for v in ours),
+            sum(v.kinds["daily_driving"] for v in ours),
         )  # fmt: skip
 
     def _lines(
