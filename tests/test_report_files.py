@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import resource
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -182,6 +183,8 @@ def test_many_lines_go_on_from_page_to_page_below_the_headings(tmp_path: Path) -
     with_lines = [page for page in pages if "29B-" in page]
     assert len(with_lines) > 10
     assert all("Biển số xe" in page for page in with_lines)
+    numbers = [f"Trang {number}/\r\n{len(pages)}" for number in range(1, len(pages) + 1)]
+    assert [re.findall(r"Trang \d+/\s*\d+", page) for page in pages] == [[number] for number in numbers]
     assert [word for page in pages for word in page.split() if word.startswith("29B-")] == plates
     said = "".join(pages).replace("\r\n", "").replace("\n", "").replace(" ", "")
     assert said.count("lờidài") == 12 * 58
