@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
@@ -55,7 +56,14 @@ def _filled(url: str) -> str:
 
 
 Span = Annotated[Hours, BeforeValidator(_hours)]
-Words = Annotated[frozenset[str], Field(min_length=1)]
+
+
+def _composed(words: frozenset[str]) -> frozenset[str]:
+    """Letters with their marks in one, as the registry has them."""
+    return frozenset(unicodedata.normalize("NFC", word) for word in words)
+
+
+Words = Annotated[frozenset[str], Field(min_length=1), AfterValidator(_composed)]
 
 
 class ChannelSpec(BaseModel):

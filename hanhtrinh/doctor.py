@@ -8,13 +8,14 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import aiomqtt
 import psycopg
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from hanhtrinh.doctor_alerts import check_alerts_file
+from hanhtrinh.doctor_findings import Finding
 from hanhtrinh.mqtt_broker import broker_of
 from hanhtrinh.raw_log import kafka_security
 from hanhtrinh.settings import Settings
@@ -28,18 +29,6 @@ _MAX_AGE_OF_SUMS_S = 900.0
 """`maintain` keeps them up every minute, on TimescaleDB every five."""
 _OLDEST_SERVER = 160_000
 _NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")
-
-
-class Finding(NamedTuple):
-    """The outcome of one check; `remedy` is empty when all is well."""
-
-    check: str
-    detail: str
-    remedy: str = ""
-
-    @property
-    def ok(self) -> bool:
-        return not self.remedy
 
 
 async def diagnose(settings: Settings, database_url: str) -> list[Finding]:
@@ -129,6 +118,8 @@ async def check_database(settings: Settings, url: str) -> list[Finding]:
     checks: list[Callable[[Connection], Awaitable[Finding]]] = [
         _extension, _migrations, _privileges, lambda connection: _dashboards(connection, role), _sums, _clock
     ]  # fmt: skip
+    if (path := settings.alerts_file) is not None:
+        checks.append(lambda connection: check_alerts_file(connection, settings, path))
     if settings.log == "embedded":
         checks.append(lambda connection: _embedded_log(connection, settings.log_partitions))
     try:

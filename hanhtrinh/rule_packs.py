@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -229,8 +230,11 @@ def _apply(document: dict[str, Any], key: str, value: float, pack: str) -> None:
         places = [each for place in places for each in (place if isinstance(place, list) else [place])]
     places = [place for place in places if isinstance(place, dict) and _is_number(place.get(last))]
     if not places:
+        numbers = _numbers(document)
+        close = get_close_matches(key, numbers, 1)
+        meant = f": did you mean {close[0]}?" if close else "."
         raise RulePackError(
-            f"rule override {key}: no such number in pack {pack!r}; there are: {', '.join(_numbers(document))}"
+            f"rule override {key}: no such number in pack {pack!r}{meant} There are: {', '.join(numbers)}"
         )
     for place in places:
         place[last] = int(value) if isinstance(place[last], int) and value == int(value) else value

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,9 +14,12 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from hanhtrinh.doctor import Finding, check_data_dir, check_database, check_kafka, check_mqtt, diagnose
+from hanhtrinh.doctor import check_data_dir, check_database, check_kafka, check_mqtt, diagnose
+from hanhtrinh.doctor_findings import Finding
 from hanhtrinh.settings import Settings, load_settings
 from ingest.kafka_log import KafkaTopic
+from storage.connect import connect
+from storage.registry import import_file
 from tests.services.kafka_server import Kafka
 from tests.services.mosquitto import Mosquitto
 from tests.services.process import free_port
@@ -154,6 +158,34 @@ def as_role(url: str, role: str) -> str:
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=f"{role}:reads@{place}").geturl()
+
+
+async def test_a_channel_for_whom_the_registry_does_not_have_is_named(
+    settings: Settings, postgres_url: str, tmp_path: Path
+) -> None:
+    """Such a channel is silent for ever, and nobody misses what never came."""
+    operators = tmp_path / "operators.csv"
+    operators.write_text("operator_id,name,tax_code,province\nOP-1,Sông Hồng,,Hà Nội\n", encoding="utf-8")
+    connection = await connect(postgres_url)
+    await import_file(connection, operators)
+    await connection.close()
+    alerts = tmp_path / "alerts.toml"
+    settings = changed(settings, alerts_file=alerts)
+    channel = '[[channel]]\nname = "night"\nurl = "json://localhost"\n'
+
+    async def found(lines: str) -> Finding:
+        alerts.write_text(channel + lines, encoding="utf-8")
+        return named(await check_database(settings, postgres_url), "alerts")
+
+    known = f'operators = ["OP-1"]\nprovinces = ["{unicodedata.normalize("NFD", "Hà Nội")}"]'
+    assert (await found(known)).ok
+    assert (await found("")).ok
+    strange = await found('operators = ["OP-1", "OP-9"]\nprovinces = ["Ha Noi"]')
+    assert strange.detail == (
+        "the registry has no operator 'OP-9' (channel 'night'); no province 'Ha Noi' (channel 'night')"
+    )
+    assert "provinces there: Hà Nội" in strange.remedy
+    assert "kinds" in (await found('kinds = ["lorry"]')).detail
 
 
 def test_a_folder_that_cannot_be_written_is_named(settings: Settings, tmp_path: Path) -> None:

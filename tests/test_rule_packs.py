@@ -117,6 +117,12 @@ def test_an_override_of_a_number_that_is_not_there_lists_those_that_are(name: st
         assert known in message
 
 
+def test_a_slip_of_the_pen_is_told_what_was_meant() -> None:
+    assert "no such number in pack 'vn': did you mean speeding.max_gap_s? There are:" in refused(
+        "vn", "speeding.max_gaps=1"
+    )
+
+
 def test_a_whole_number_stays_one() -> None:
     (rule,) = load_pack("vn", ["speeding.min_fixes=3"]).pack.speeding
     assert rule.min_fixes == 3

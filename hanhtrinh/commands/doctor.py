@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from hanhtrinh.database import database
-from hanhtrinh.doctor import Finding, check_data_dir, diagnose
+from hanhtrinh.doctor import check_data_dir, diagnose
+from hanhtrinh.doctor_findings import Finding
 from hanhtrinh.settings import Settings, load_settings
 from storage.connect import DatabaseError
 
