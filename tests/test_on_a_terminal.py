@@ -150,3 +150,18 @@ async def test_hours_are_shown_with_their_figures(tmp_path: Path) -> None:
     assert code == 0
     assert re.search(r"^driver +\[red\]D1$", text, re.MULTILINE)
     assert re.search(r"^figures +5:00:00 h driven, limit 4:00:00 h$", text, re.MULTILINE)
+
+
+async def test_alert_channels_are_a_line_each_with_all_they_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operators = [f"OP-{n}" for n in range(10, 40)]
+    (tmp_path / "alerts.toml").write_text(
+        f"[[channel]]\nname = 'duty [red]'\nurl = 'json://localhost'\noperators = {operators}\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("HANHTRINH_ALERTS_FILE", str(tmp_path / "alerts.toml"))
+    told = f"operators: {', '.join(operators)}"
+    _, line = (await piped("alerts", "list")).splitlines()
+    assert line.startswith(f"duty [red]  {told}  at most ")
+    _, text = await on_terminal("alerts", "list", columns=40)
+    assert f"\nis told  {told}\n" in text
