@@ -108,11 +108,10 @@ def _table(
 
 
 def _print_blocks(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """The terminal itself breaks what is longer than its line: then it can be copied as it is."""
+    """A blank line ends each. What is longer than a line the terminal itself breaks: then it can be copied as it is."""
     width = max(cell_len(column.heading) for column in columns) + _GAP
-    for number, row in enumerate(rows):
-        if number:
-            console.print()
+    for row in rows:
         for column, cell in zip(columns, row, strict=True):
             if cell:
                 console.print(Text.assemble((column.heading.ljust(width), "bold"), cell), soft_wrap=True)
+        console.print()

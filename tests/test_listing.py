@@ -85,7 +85,8 @@ def test_where_there_is_room_it_is_a_table_within_the_width_whose_ids_can_be_cop
 
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_where_there_is_none_each_row_is_a_block_of_headings_with_their_values(width: int) -> None:
-    blocks = shown(LETTERS, ROWS, width).split("\n\n")
+    *blocks, rest = shown(LETTERS, ROWS, width).split("\n\n")
+    assert rest == ""
     assert blocks == [
         "id        ab1aecb5fd32\n"
         "received  2026-03-04 08:00:40 +07\n"
@@ -98,7 +99,7 @@ def test_where_there_is_none_each_row_is_a_block_of_headings_with_their_values(w
         "topic     hanhtrinh/Nguyễn Văn Ân 運転手\n"
         "reason    bad_json\n"
         "detail    Đường 7: 東京\n"
-        "retried   never\n",
+        "retried   never",
     ]
 
 
@@ -162,7 +163,7 @@ def test_a_title_stands_above_and_a_value_that_is_missing_takes_no_line_of_a_blo
     for width in (None, 80):
         assert shown(columns, rows, width, "This run").splitlines()[0].strip() == "This run"
     assert shown(columns, rows, 20, "This run") == (
-        "This run\nwhat   fixes: stored\ncount  1,200\n\nwhat   dead letters\ncount  0\n       LOST\n"
+        "This run\nwhat   fixes: stored\ncount  1,200\n\nwhat   dead letters\ncount  0\n       LOST\n\n"
     )
 
 
