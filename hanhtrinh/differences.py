@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from rich.table import Table
-
+from hanhtrinh.listing import Column, print_rows
 from storage.violation_rows import Row, plain
 from storage.violations import Change
+
+_CHANGES = ("added", "withdrawn", "corrected")
 
 
 class Difference(NamedTuple):
@@ -61,16 +62,15 @@ def differences_of(changes: Iterable[Change]) -> list[Difference]:
     return sorted(found, key=lambda each: (each.row["kind"], each.row["vehicle_id"] or "", each.row["started_at"]))
 
 
-def difference_table(differences: Sequence[Difference]) -> Table:
+def print_differences(differences: Sequence[Difference]) -> None:
     """Counts by kind and operator."""
-    counts = Counter((each.row["kind"], each.row["operator_id"] or "none", each.change) for each in differences)
-    table = Table(header_style="bold", pad_edge=False)
-    for heading in ("violation", "operator"):
-        table.add_column(heading)
-    for heading in ("added", "withdrawn", "corrected"):
-        table.add_column(heading, justify="right")
-    for kind, operator in sorted({key[:2] for key in counts}):
-        table.add_row(
-            kind, operator, *(f"{counts[kind, operator, each]:,}" for each in ("added", "withdrawn", "corrected"))
-        )
-    return table
+    counts: Counter[tuple[str, str, str]] = Counter(
+        (each.row["kind"], each.row["operator_id"] or "none", each.change) for each in differences
+    )
+    columns = [Column("violation"), Column("operator")]
+    columns += [Column(change, number=True) for change in _CHANGES]
+    rows = [
+        (kind, operator, *(f"{counts[kind, operator, change]:,}" for change in _CHANGES))
+        for kind, operator in sorted({key[:2] for key in counts})
+    ]
+    print_rows(columns, rows)

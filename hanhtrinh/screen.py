@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
-from rich.table import Table
-
 from detectors.fix import from_us
 from detectors.rules.driving_time import HoursKind
 from detectors.violation import SpeedingFigures, Violation
+from hanhtrinh.listing import READABLE, Column, print_rows
+
+LOCAL_LEAST = len("08:00:40 +07")
+"""A time may stand in two lines: its date, and its clock with the offset."""
 
 KIND_NAMES = {
     "speeding": "speeding",
@@ -47,15 +49,20 @@ def figures(violation: Violation) -> str:
     return f"{span(what.actual_s)} h driven, limit {span(what.limit_s)} h"
 
 
-def violation_table(violations: Sequence[Violation], zone: ZoneInfo) -> Table:
+def print_violations(violations: Sequence[Violation], zone: ZoneInfo) -> None:
     """One row per violation."""
-    table = Table(title=None, header_style="bold", pad_edge=False)
-    for heading in ("vehicle", "driver", "violation", "began", "ended", "lasted"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("figures")
-    table.add_column("grade", no_wrap=True)
-    for each in violations:
-        table.add_row(
+    columns = (
+        Column("vehicle"),
+        Column("driver"),
+        Column("violation"),
+        Column("began", least=LOCAL_LEAST),
+        Column("ended", least=LOCAL_LEAST),
+        Column("lasted"),
+        Column("figures", least=READABLE),
+        Column("grade"),
+    )
+    rows = [
+        (
             each.vehicle_id or "",
             each.driver_id or "not named",
             KIND_NAMES.get(each.kind, each.kind),
@@ -65,4 +72,6 @@ def violation_table(violations: Sequence[Violation], zone: ZoneInfo) -> Table:
             figures(each),
             each.grade,
         )
-    return table
+        for each in violations
+    ]
+    print_rows(columns, rows)

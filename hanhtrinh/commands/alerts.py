@@ -9,15 +9,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from alerts.alert import Alert
 from alerts.apprise import TO_OPERATOR
 from alerts.channel import Channel, DeliveryError
 from alerts.route import PacedRoute, Route
 from hanhtrinh.alert_routes import build_routes
+from hanhtrinh.listing import READABLE, Column, print_rows
 from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.rule_packs import load_pack
 from hanhtrinh.settings import SettingsError, load_settings
@@ -87,16 +85,19 @@ def list_(
     """
     settings = load_settings()
     routes = build_routes(settings, load_pack(settings.rule_pack, settings.rules))
-    table = Table("channel", "is told", "pace", box=None, pad_edge=False)
-    for route in routes:
-        facts = _facts(route)
-        if as_json:
-            typer.echo(json.dumps(facts, ensure_ascii=False))
-        else:
-            told = "; ".join(f"{name}: {value}" for name, value in facts["told"].items()) or "every alert"
-            table.add_row(Text(facts["channel"]), Text(told), Text(facts["pace"]))
-    if not as_json:
-        Console().print(table if routes else "no alert channel is set")
+    facts = [_facts(route) for route in routes]
+    if as_json:
+        for each in facts:
+            typer.echo(json.dumps(each, ensure_ascii=False))
+    elif facts:
+        columns = (Column("channel"), Column("is told", least=READABLE), Column("pace", least=READABLE))
+        print_rows(columns, [(each["channel"], _told(each["told"]), each["pace"]) for each in facts])
+    else:
+        typer.echo("no alert channel is set")
+
+
+def _told(told: dict[str, str]) -> str:
+    return "; ".join(f"{name}: {value}" for name, value in told.items()) or "every alert"
 
 
 def _facts(route: Route | PacedRoute) -> dict[str, Any]:

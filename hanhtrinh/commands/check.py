@@ -28,8 +28,9 @@ from hanhtrinh.commands.recording_options import Files, Maps, SpeedUnit, TimeFor
 from hanhtrinh.detectors import context_of, detector_factories
 from hanhtrinh.driver_packs import DriverPacks
 from hanhtrinh.garbage import collect_rarely
+from hanhtrinh.listing import visible
 from hanhtrinh.rule_packs import LoadedPack, load_pack
-from hanhtrinh.screen import violation_table
+from hanhtrinh.screen import print_violations
 from ingest.recordings import ColumnMapping, Recording, RejectedRow
 from storage.csv_rows import BadRow, RegistryError
 from storage.overrides import parse_overrides
@@ -183,29 +184,30 @@ def _print(judgement: RecordingJudgement, loaded: LoadedPack, *, as_json: bool) 
                 wire["overrides"] = loaded.overrides
             sys.stdout.write(json.dumps(wire, ensure_ascii=False) + "\n")
     elif judgement.violations:
-        console = Console(width=None if sys.stdout.isatty() else 200)
-        console.print(violation_table(judgement.violations, ZoneInfo(loaded.pack.time_zone)))
+        print_violations(judgement.violations, ZoneInfo(loaded.pack.time_zone))
 
 
 def _summarise(
     judgement: RecordingJudgement, rejected: Sequence[RejectedRow], loaded: LoadedPack, judged: _Judged
 ) -> None:
-    out = Console(stderr=True, highlight=False, soft_wrap=True)
-    out.print(
+    def say(text: str) -> None:
+        typer.echo(visible(text), err=True)
+
+    say(
         f"{judgement.fixes:,} fixes of {len(judged.vehicles):,} vehicles judged by pack {loaded.pack.name};"
         f" doubled {judgement.doubled:,}, conflicts {judgement.conflicts:,}, unusable rows {len(rejected):,}"
     )
     if loaded.overrides:
-        out.print("overrides: " + ", ".join(f"{name}={value:g}" for name, value in loaded.overrides.items()))
+        say("overrides: " + ", ".join(f"{name}={value:g}" for name, value in loaded.overrides.items()))
     if judged.given:
         own = sum(bool(judged.limits.overrides.of(code)) for code in judged.vehicles.tolist())
-        out.print(f"own numbers of the office concern {own:,} of the vehicles")
+        say(f"own numbers of the office concern {own:,} of the vehicles")
     flagged = {name: n for name, n in judgement.flagged.items() if n}
     if flagged:
-        out.print("fixes not trusted: " + ", ".join(f"{name} {n:,}" for name, n in flagged.items()))
+        say("fixes not trusted: " + ", ".join(f"{name} {n:,}" for name, n in flagged.items()))
     for reason, n in Counter(row.reason for row in rejected).most_common():
         first = next(row for row in rejected if row.reason == reason)
-        out.print(f"unusable, {reason}: {n:,} rows, first in row {first.row}: {first.detail}", markup=False)
+        say(f"unusable, {reason}: {n:,} rows, first in row {first.row}: {first.detail}")
     counts = Counter((each.kind, each.grade) for each in judgement.violations)
     found = ", ".join(f"{kind} {grade} {n:,}" for (kind, grade), n in sorted(counts.items()))
-    out.print(f"violations: {found or 'none'}")
+    say(f"violations: {found or 'none'}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -14,15 +13,15 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from detectors.fix import to_us
 from hanhtrinh.database import database, require_schema
 from hanhtrinh.dead_letters import Retried, Retry
+from hanhtrinh.listing import READABLE, Column, print_rows, visible
 from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.raw_log import log_writer
 from hanhtrinh.rule_packs import load_pack
-from hanhtrinh.screen import local
+from hanhtrinh.screen import LOCAL_LEAST, local
 from hanhtrinh.settings import Settings, load_settings
 from ingest.formats.reasons import REASONS
 from storage.connect import Connection, connect
@@ -33,6 +32,14 @@ T = TypeVar("T")
 _ID_CHARS = 12
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400}
 _OUTCOMES = {"sending": "perhaps sent", "sent": "sent back", "unusable": "still unusable"}
+_COLUMNS = (
+    Column("id"),
+    Column("received", least=LOCAL_LEAST),
+    Column("topic"),
+    Column("reason"),
+    Column("detail", least=READABLE),
+    Column("retried", least=READABLE),
+)
 
 dead = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -80,11 +87,10 @@ def list_(
         for letter in letters:
             typer.echo(json.dumps(_document(letter), ensure_ascii=False))
         return
-    console = Console(width=None if sys.stdout.isatty() else 200)
     if letters:
-        console.print(_table(letters, zone))
+        print_rows(_COLUMNS, [_row(letter, zone) for letter in letters])
     shown = "" if there == len(letters) else f", the last {len(letters)} shown"
-    console.print(f"{there:,} dead letters{shown}")
+    typer.echo(f"{there:,} dead letters{shown}")
 
 
 @dead.command()
@@ -113,7 +119,7 @@ def show(
         "payload": f"{len(letter.payload)} bytes",
     }
     for name, value in facts.items():
-        typer.echo(f"{name + ':':<10}{value}")
+        typer.echo(f"{name + ':':<10}{visible(value)}")
     text = None if as_hex else _text(letter.payload)
     typer.echo(_hex_lines(letter.payload) if text is None else text)
 
@@ -211,22 +217,15 @@ def _with_book(settings: Settings, work: Callable[[LetterBook, str], Awaitable[T
         return asyncio.run(run(url))
 
 
-def _table(letters: Sequence[StoredLetter], zone: ZoneInfo) -> Table:
-    table = Table(header_style="bold", pad_edge=False)
-    for heading in ("id", "received", "topic", "reason"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("detail", overflow="ellipsis", no_wrap=True)
-    table.add_column("retried")
-    for letter in letters:
-        table.add_row(
-            letter.dead_letter_id[:_ID_CHARS],
-            local(to_us(letter.received_at), zone),
-            letter.topic,
-            letter.reason,
-            letter.detail,
-            _retried(letter, zone),
-        )
-    return table
+def _row(letter: StoredLetter, zone: ZoneInfo) -> tuple[str, ...]:
+    return (
+        letter.dead_letter_id[:_ID_CHARS],
+        local(to_us(letter.received_at), zone),
+        letter.topic,
+        letter.reason,
+        letter.detail,
+        _retried(letter, zone),
+    )
 
 
 def _retried(letter: StoredLetter, zone: ZoneInfo) -> str:

@@ -11,12 +11,11 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
-from rich.console import Console
 
 from detectors.hours import HoursJudgement, HoursRules, Interval, Line, judge_hours
 from detectors.hours_minutes import whole_minutes
 from hanhtrinh.rule_packs import load_hours
-from hanhtrinh.screen import violation_table
+from hanhtrinh.screen import print_violations
 from hanhtrinh.timelines import TimelineError, read_timelines
 
 
@@ -62,7 +61,7 @@ def hours(
                 wire["overrides"] = loaded.overrides
             sys.stdout.write(json.dumps(wire, ensure_ascii=False) + "\n")
     elif violations:
-        Console(width=None if sys.stdout.isatty() else 200).print(violation_table(violations, loaded.zone))
+        print_violations(violations, loaded.zone)
     _summarise(judgements, rules, loaded.overrides)
 
 
@@ -84,9 +83,8 @@ def _zone(name: str | None) -> ZoneInfo | None:
 
 
 def _summarise(judgements: Mapping[Line, HoursJudgement], rules: str, overrides: Mapping[str, float]) -> None:
-    out = Console(stderr=True, highlight=False, soft_wrap=True)
     counts = Counter((each.kind, each.grade) for judged in judgements.values() for each in judged.violations)
     found = ", ".join(f"{kind} {grade} {n:,}" for (kind, grade), n in sorted(counts.items()))
-    out.print(f"hours of {len(judgements):,} drivers judged by pack {rules}; violations: {found or 'none'}")
+    typer.echo(f"hours of {len(judgements):,} drivers judged by pack {rules}; violations: {found or 'none'}", err=True)
     if overrides:
-        out.print("overrides: " + ", ".join(f"{name}={value:g}" for name, value in overrides.items()))
+        typer.echo("overrides: " + ", ".join(f"{name}={value:g}" for name, value in overrides.items()), err=True)

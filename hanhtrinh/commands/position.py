@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from detectors.fix import to_us
 from hanhtrinh.database import database, require_schema
+from hanhtrinh.listing import Column, print_rows, visible
 from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.raw_log import look_at_log
 from hanhtrinh.rule_packs import load_pack
-from hanhtrinh.screen import local
+from hanhtrinh.screen import LOCAL_LEAST, local
 from hanhtrinh.settings import Settings, load_settings
 from ingest.positions import outside_log
 from ingest.raw import LogExtent, LogIdentity
@@ -73,13 +71,12 @@ def show(
         for row in rows:
             typer.echo(json.dumps({name: _json_value(value) for name, value in row.items() if value is not None}))
     else:
-        console = Console(width=None if sys.stdout.isatty() else 200)
-        console.print(_table(rows, zone))
+        _print(rows, zone)
         for change in changes:
-            console.print(f"moved by hand: {_told(change, zone)}", soft_wrap=True)
+            typer.echo(f"moved by hand: {visible(_told(change, zone))}")
         for other in others:
             when = "never read" if other.last_commit_at is None else f"last read {_local(other.last_commit_at, zone)}"
-            console.print(f"another log: {other.log_id}, {when}", soft_wrap=True)
+            typer.echo(f"another log: {visible(other.log_id)}, {when}")
     for text in wrong:
         typer.echo(f"hanhtrinh: {text}", err=True)
     if wrong:
@@ -188,21 +185,25 @@ def _rows(
     return rows, wrong
 
 
-def _table(rows: list[dict[str, Any]], zone: ZoneInfo) -> Table:
-    table = Table(header_style="bold", pad_edge=False)
-    for heading in ("partition", "position", "log start", "log end", "lag"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("last commit", "event time", ""):
-        table.add_column(heading, no_wrap=True)
+def _print(rows: list[dict[str, Any]], zone: ZoneInfo) -> None:
+    columns = [Column(heading, number=True) for heading in ("partition", "position", "log start", "log end", "lag")]
+    columns += [Column(heading, least=LOCAL_LEAST) for heading in ("last commit", "event time")]
+    cells = []
     for row in rows:
         numbers = [row[name] for name in ("partition", "position", "log_start", "log_end", "lag")]
         times = [row[name] for name in ("last_commit_at", "newest_event_at")]
-        table.add_row(
-            *("-" if number is None else str(number) for number in numbers),
-            *("-" if time is None else _local(time, zone) for time in times),
-            "OUTSIDE THE LOG" if row["outside"] else "",
+        cells.append(
+            [
+                *("-" if number is None else str(number) for number in numbers),
+                *("-" if time is None else _local(time, zone) for time in times),
+            ]
         )
-    return table
+    # Without it the others fit a terminal of 80 columns while all is well.
+    if any(row["outside"] for row in rows):
+        columns.append(Column(""))
+        for row, texts in zip(rows, cells, strict=True):
+            texts.append("OUTSIDE THE LOG" if row["outside"] else "")
+    print_rows(columns, cells)
 
 
 def _told(change: PositionChange, zone: ZoneInfo) -> str:

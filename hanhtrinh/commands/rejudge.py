@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from hanhtrinh.database import database, require_schema
 from hanhtrinh.detectors import detector_factories
-from hanhtrinh.differences import difference_table
+from hanhtrinh.differences import print_differences
 from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.rejudging import Advance, Preview, Rejudging
 from hanhtrinh.rule_packs import LoadedPack, load_pack
@@ -169,7 +169,7 @@ def _show(preview: Preview, asked: _Asked) -> None:
         for each in preview.differences:
             sys.stdout.write(json.dumps(each.to_wire(), ensure_ascii=False) + "\n")
     elif preview.differences:
-        Console(width=None if sys.stdout.isatty() else 120).print(difference_table(preview.differences))
+        print_differences(preview.differences)
 
 
 async def _wait(rejudging: Rejudging, preview: Preview, why: str) -> None:

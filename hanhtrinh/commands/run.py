@@ -17,11 +17,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from hanhtrinh.database import database, require_schema
 from hanhtrinh.event_loop import run_async
 from hanhtrinh.everything import Everything
+from hanhtrinh.listing import Column, print_rows
 from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.mqtt_broker import broker_of
 from hanhtrinh.rule_packs import load_pack
@@ -73,7 +73,7 @@ def run(
     if as_json:
         typer.echo(json.dumps(summary))
     else:
-        console.print(summary_table(summary))
+        _print(summary)
     if ended_by is signal.SIGINT and seconds is None:
         raise typer.Exit(130)
 
@@ -205,11 +205,8 @@ def _difference(before: dict[str, dict[str, int]], after: dict[str, dict[str, in
     }
 
 
-def summary_table(summary: dict[str, dict[str, int]]) -> Table:
+def _print(summary: dict[str, dict[str, int]]) -> None:
     """What this run did, for a person."""
-    table = Table(title="This run", title_justify="left", header_style="bold")
-    table.add_column("what")
-    table.add_column("count", justify="right")
     headings = {
         "fixes": "fixes",
         "dead_letters": "dead letters",
@@ -217,10 +214,11 @@ def summary_table(summary: dict[str, dict[str, int]]) -> Table:
         "alerts": "alerts",
         "deliveries": "alerts on this screen and other channels",
     }
+    rows = []
     for name, heading in headings.items():
         counts = summary[name]
         if not counts:
-            table.add_row(heading, "0")
+            rows.append((heading, "0"))
         for key, n in counts.items():
-            table.add_row(f"{heading}: {KIND_NAMES.get(key, key).replace('_', ' ')}", f"{n:,}")
-    return table
+            rows.append((f"{heading}: {KIND_NAMES.get(key, key).replace('_', ' ')}", f"{n:,}"))
+    print_rows((Column("what"), Column("count", number=True)), rows, title="This run")
