@@ -72,6 +72,30 @@ async def test_a_vehicle_in_no_registry_that_sent_can_be_asked_about(month: Work
     await checked(month.connection, Scope.of_month("2026-10", vehicle_id=stranger))
 
 
+async def test_a_scope_shows_its_vehicles_and_no_other(month: WorkerRig) -> None:
+    ((ours, province), (neighbour, _)) = await month.rows(
+        "SELECT operator_id, province FROM operators WHERE operator_id IN (SELECT operator_id FROM vehicles)"
+        " ORDER BY 1 LIMIT 2"
+    )
+    await month.rows("UPDATE operators SET province = %s WHERE operator_id = %s RETURNING 1", province, neighbour)
+    by_operator: dict[str, set[str]] = {ours: set(), neighbour: set()}
+    for vehicle_id, operator_id in await month.rows("SELECT vehicle_id, operator_id FROM vehicles"):
+        by_operator.setdefault(operator_id, set()).add(vehicle_id)
+    everything = set((await report(month, "PL05")).frame["vehicle_id"])
+    one = min(by_operator[ours])
+    scopes: list[tuple[dict[str, object], set[str]]] = [
+        ({"operator_id": ours}, by_operator[ours]),
+        ({"operator_id": neighbour}, by_operator[neighbour]),
+        ({"province": province}, by_operator[ours] | by_operator[neighbour]),
+        ({"province": province, "operator_id": neighbour}, by_operator[neighbour]),
+        ({"vehicle_id": one}, {one}),
+    ]
+    for options, vehicles in scopes:
+        made = await report(month, "PL05", Scope.of_month("2026-10", **options))
+        assert sorted(made.frame["vehicle_id"]) == sorted(vehicles), options
+        assert set() < vehicles < everything
+
+
 async def test_names_in_letters_and_marks_apart_are_those_of_the_registry(make_rig: RigMaker) -> None:
     """So some systems write them in files and on the command line; they look the same."""
     rig = await make_rig()

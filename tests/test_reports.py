@@ -225,19 +225,6 @@ async def test_stops_last_at_least_as_long_as_the_number_says(month: WorkerRig) 
     }
 
 
-async def test_a_scope_shows_its_vehicles_only(month: WorkerRig) -> None:
-    everything = await report(month, "PL05")
-    ((operator_id, province),) = await month.rows("SELECT operator_id, province FROM operators ORDER BY 1 LIMIT 1")
-    ours = {
-        vehicle
-        for (vehicle,) in await month.rows("SELECT vehicle_id FROM vehicles WHERE operator_id = %s", operator_id)
-    }
-    by_operator = await report(month, "PL05", Scope.of_month("2026-10", operator_id=operator_id))
-    assert set(by_operator.frame["vehicle_id"]) == ours < set(everything.frame["vehicle_id"])
-    by_province = await report(month, "PL05", Scope.of_month("2026-10", province=province))
-    assert ours <= set(by_province.frame["vehicle_id"])
-
-
 async def test_an_excused_violation_is_not_counted_and_one_for_review_only_where_asked(month: WorkerRig) -> None:
     before = await report(month, "PL05")
     assert isinstance(before.totals["total"], int)

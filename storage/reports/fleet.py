@@ -10,7 +10,7 @@ from detectors.rules import ReportNumbers
 from storage.connect import Connection
 from storage.reports.alphabet import vietnamese_order
 from storage.reports.figures import BANDS, Figures, frame_of, gather, percent
-from storage.reports.notes import BAND_NOTE, notes, rate_note
+from storage.reports.notes import BAND_NOTE, notes, rate_note, stop_note
 from storage.reports.scope import ZONE, Scope
 from storage.reports.speeding import BAND_COLUMNS, of, speed_frame, speed_totals, with_drivers
 from storage.reports.standing import STOPS
@@ -81,7 +81,7 @@ async def by_vehicle(connection: Connection, scope: Scope, numbers: ReportNumber
     totals = speed_totals(frame, numbers) | _total_shares(figures, frame) | {"stops": int(frame["stops"].sum())}
     return Report(
         "vehicles", "Báo cáo tổng hợp theo xe", scope.period, of(scope), columns, frame, totals,
-        notes(scope, numbers, BAND_NOTE, f"Dừng đỗ: xe đứng yên từ {numbers.stop_least_s / 60:g} phút."),
+        notes(scope, numbers, BAND_NOTE, stop_note(numbers)),
     )  # fmt: skip
 
 

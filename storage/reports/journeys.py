@@ -7,7 +7,7 @@ import pandas as pd
 from detectors.rules import ReportNumbers
 from storage.connect import Connection
 from storage.reports.figures import KINDS, frame_of, gather
-from storage.reports.notes import notes
+from storage.reports.notes import notes, stop_note
 from storage.reports.scope import ZONE, Scope
 from storage.reports.speeding import NO_PLACES, of, places, with_drivers
 from storage.reports.standing import STOPS
@@ -88,7 +88,9 @@ async def stops(connection: Connection, scope: Scope, numbers: ReportNumbers) ->
     return Report(
         "stops", "Báo cáo dừng đỗ", scope.period, of(scope), columns, frame,
         {"minutes": stood_us.sum() / 60_000_000},
-        notes(scope, numbers, f"Dừng đỗ: xe đứng yên từ {numbers.stop_least_s / 60:g} phút.", NO_PLACES),
+        notes(
+            scope, numbers, stop_note(numbers), "Lần dừng kéo sang tháng sau: thời gian ghi đến hết tháng.", NO_PLACES
+        ),
     )  # fmt: skip
 
 

@@ -33,6 +33,11 @@ def rate_note(numbers: ReportNumbers) -> str:
     )
 
 
+def stop_note(numbers: ReportNumbers) -> str:
+    """What counts as a stop, and in which month."""
+    return f"Dừng đỗ: xe đứng yên từ {numbers.stop_least_s / 60:g} phút, thuộc tháng mà lần dừng bắt đầu."
+
+
 BAND_NOTE = (
     "Mức vượt theo quy ước báo cáo QCVN 31:2014 (vượt đúng 20 km/h thuộc mức 20-35), tính theo tốc độ lớn nhất;"
     " mức phạt theo Nghị định 168/2024 xếp vượt đúng 20 km/h vào mức 10-20."

@@ -154,7 +154,7 @@ class Month:
         self.stops = [
             stop._replace(ends_us=min(stop.ends_us, self.ends_us)) for stop in self._recount.stops
             if stop.vehicle_id in self.vehicles and self.begins_us <= stop.begins_us < self.ends_us
-            and min(stop.ends_us, self.ends_us) - stop.begins_us >= STOP_US
+            and stop.ends_us - stop.begins_us >= STOP_US
         ]  # fmt: skip
         for stop in self.stops:
             self.vehicles[stop.vehicle_id].stops += 1
