@@ -53,6 +53,7 @@ EXPECTED_ERRORS = frozenset(
         ("storage", "ReportError"),
         ("hanhtrinh", "DetectorError"),
         ("hanhtrinh", "PortTaken"),
+        ("hanhtrinh", "MetricsAddressError"),
     }
 )
 
