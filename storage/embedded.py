@@ -67,8 +67,13 @@ class EmbeddedDatabase:
             self._join()
         except PermissionError as error:
             raise DatabaseError(
-                f"embedded database: {error.filename} belongs to another user: start as that user, or set "
-                "HANHTRINH_DATA_DIR to a folder of your own"
+                f"embedded database: {error.filename} may not be written by this account: start as the user that it"
+                " belongs to, or set HANHTRINH_DATA_DIR to a folder of your own"
+            ) from error
+        except OSError as error:
+            raise DatabaseError(
+                f"embedded database: {error.filename or self._home}: {error.strerror}: set HANHTRINH_DATA_DIR to a folder"
+                " that can be made and written"
             ) from error
         return self.url(DATABASE)
 

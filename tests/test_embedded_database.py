@@ -14,6 +14,7 @@ import psutil
 import psycopg
 import pytest
 
+from storage.connect import DatabaseError
 from storage.embedded import EmbeddedDatabase
 from tests.services.postgres import Postgres
 
@@ -160,3 +161,16 @@ def test_a_path_with_blanks_and_quotes_works(home: Path) -> None:
 
 def test_stopping_what_was_never_started_does_nothing(home: Path) -> None:
     EmbeddedDatabase(home).stop()
+
+
+@pytest.mark.parametrize("below", ["/proc/x", "/dev/null", "/dev/null/x", f"/tmp/{'long' * 100}"])
+def test_a_folder_that_cannot_be_made_is_named_with_the_setting(below: str) -> None:
+    expected = rf"^embedded database: {below}.*: set HANHTRINH_DATA_DIR to a folder that can be made and written$"
+    with pytest.raises(DatabaseError, match=expected):
+        EmbeddedDatabase(Path(below)).start()
+
+
+def test_a_folder_that_may_not_be_written_is_named_with_the_remedy() -> None:
+    # Nobody, root neither, may make a folder there.
+    with pytest.raises(DatabaseError, match=r"^embedded database: /sys/x may not be written by this account: "):
+        EmbeddedDatabase(Path("/sys/x")).start()
