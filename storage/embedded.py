@@ -72,8 +72,8 @@ class EmbeddedDatabase:
             ) from error
         except OSError as error:
             raise DatabaseError(
-                f"embedded database: {error.filename or self._home}: {error.strerror}: set HANHTRINH_DATA_DIR to a folder"
-                " that can be made and written"
+                f"embedded database: {error.filename or self._home}: {error.strerror}: set HANHTRINH_DATA_DIR to a"
+                " folder that can be made and written"
             ) from error
         return self.url(DATABASE)
 
