@@ -13,11 +13,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from hanhtrinh.database import database, require_schema
 from hanhtrinh.event_loop import run_async
@@ -25,7 +24,7 @@ from hanhtrinh.everything import Everything
 from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.mqtt_broker import broker_of
 from hanhtrinh.rule_packs import load_pack
-from hanhtrinh.screen import KIND_NAMES
+from hanhtrinh.run_summary import Counts, RunSummary, summary_table
 from hanhtrinh.settings import Settings, SettingsError, load_settings
 from ingest.publisher import Publisher
 from ingest.recordings.messages import OutMessage
@@ -95,9 +94,9 @@ async def _run(
     fleet: LiveFleet | None,
     seconds: float | None,
     console: Console,
-) -> tuple[signal.Signals | None, dict[str, Any]]:
+) -> tuple[signal.Signals | None, Counts]:
     await require_schema(settings, url)
-    before = await _totals(url)
+    summary = await RunSummary.begin(url)
     stop = asyncio.Event()
     ended_by: list[signal.Signals] = []
 
@@ -133,8 +132,7 @@ async def _run(
     for result in results:
         if isinstance(result, Exception):
             raise result
-    after = await _totals(url)
-    return (ended_by[0] if ended_by else None), _difference(before, after)
+    return (ended_by[0] if ended_by else None), await summary.counts(url)
 
 
 async def _status(everything: Everything, console: Console) -> None:
@@ -177,50 +175,3 @@ async def _drive(
     except BaseException:
         end(None)
         raise
-
-
-_COUNTS = {
-    "fixes": "SELECT 'stored', count(*) FROM fixes",
-    "dead_letters": "SELECT reason, count(*) FROM dead_letters GROUP BY reason ORDER BY reason",
-    "violations": "SELECT kind, count(*) FROM violations WHERE status <> 'withdrawn' GROUP BY kind ORDER BY kind",
-    "alerts": "SELECT stage, count(*) FROM alerts GROUP BY stage ORDER BY stage DESC",
-    "deliveries": "SELECT status, count(*) FROM deliveries GROUP BY status ORDER BY status",
-}
-
-
-async def _totals(url: str) -> dict[str, dict[str, int]]:
-    connection = await connect(url)
-    try:
-        return {
-            name: dict(await (await connection.execute(query.encode())).fetchall()) for name, query in _COUNTS.items()
-        }
-    finally:
-        await connection.close()
-
-
-def _difference(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    return {
-        name: {key: n - before[name].get(key, 0) for key, n in counts.items() if n != before[name].get(key, 0)}
-        for name, counts in after.items()
-    }
-
-
-def summary_table(summary: dict[str, dict[str, int]]) -> Table:
-    """What this run did, for a person."""
-    table = Table(title="This run", title_justify="left", header_style="bold")
-    table.add_column("what")
-    table.add_column("count", justify="right")
-    headings = {
-        "fixes": "fixes",
-        "dead_letters": "dead letters",
-        "violations": "violations",
-        "alerts": "alerts",
-        "deliveries": "alerts on this screen and other channels",
-    }
-    for name, heading in headings.items():
-        counts = summary[name]
-        if not counts:
-            table.add_row(heading, "0")
-        for key, n in counts.items():
-            table.add_row(f"{heading}: {KIND_NAMES.get(key, key).replace('_', ' ')}", f"{n:,}")
-    return table

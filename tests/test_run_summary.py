@@ -1,0 +1,72 @@
+"""The summary of `hanhtrinh run`: what this run did, beside what earlier ones left in the same database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from hanhtrinh.run_summary import RunSummary, summary_table
+from storage.connect import Connection, connect
+
+
+@pytest.fixture
+async def connection(postgres_url: str) -> AsyncIterator[Connection]:
+    connection = await connect(postgres_url)
+    yield connection
+    await connection.close()
+
+
+async def add_violation(connection: Connection, violation_id: str, kind: str) -> None:
+    await connection.execute(
+        "INSERT INTO violations (violation_id, kind, rule_pack, rule_id, rule_version, grade, status, started_at,"
+        " ended_at, duration_s, judged_by, evidence)"
+        " VALUES (%s, %s, 'vn', 'r', '1', 'review', 'open', now(), now(), 0, '{}', '{}')",
+        (violation_id, kind),
+    )
+    await connection.execute(
+        "INSERT INTO violation_revisions (violation_id, revision, change, why) VALUES (%s, 1, 'opened', 'a test')",
+        (violation_id,),
+    )
+
+
+async def withdraw(connection: Connection, violation_id: str) -> None:
+    await connection.execute(
+        "UPDATE violations SET status = 'withdrawn', withdrawn_at = clock_timestamp() WHERE violation_id = %s",
+        (violation_id,),
+    )
+
+
+async def test_a_violation_of_an_earlier_run_that_is_withdrawn_takes_none_away_from_this_one(
+    connection: Connection, postgres_url: str
+) -> None:
+    for violation_id in ("old-1", "old-2", "old-3"):
+        await add_violation(connection, violation_id, "continuous_driving")
+    summary = await RunSummary.begin(postgres_url)
+    await add_violation(connection, "new-1", "continuous_driving")
+    await withdraw(connection, "old-1")
+    await withdraw(connection, "old-2")
+    counts = await summary.counts(postgres_url)
+    assert counts["violations"] == {"continuous_driving": 1}
+    assert counts["withdrawn"] == {"continuous_driving": 2}
+    console = Console(width=100, file=StringIO())
+    with console.capture() as shown:
+        console.print(summary_table(counts))
+    said = shown.get()
+    assert "violations: continuous driving           │     1" in said
+    assert "violations withdrawn: continuous driving │     2" in said
+
+
+async def test_what_became_less_is_not_counted_against_this_run(connection: Connection, postgres_url: str) -> None:
+    await connection.execute(
+        "INSERT INTO dead_letters (dead_letter_id, log_id, partition, log_offset, topic, received_at, reason, detail,"
+        " payload) VALUES ('d', 'l', 0, 0, 't', now(), 'bad_json', '', '')"
+    )
+    summary = await RunSummary.begin(postgres_url)
+    await connection.execute("DELETE FROM dead_letters")
+    counts = await summary.counts(postgres_url)
+    assert counts == {
+        "fixes": {}, "dead_letters": {}, "violations": {}, "withdrawn": {}, "alerts": {}, "deliveries": {},
+    }  # fmt: skip
