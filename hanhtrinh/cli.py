@@ -57,6 +57,7 @@ EXPECTED_ERRORS = frozenset(
         ("hanhtrinh", "DetectorError"),
         ("hanhtrinh", "PortTaken"),
         ("hanhtrinh", "MetricsAddressError"),
+        ("hanhtrinh", "AlreadyRunning"),
     }
 )
 

@@ -23,6 +23,7 @@ from hanhtrinh.event_loop import run_async
 from hanhtrinh.everything import Everything
 from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.mqtt_broker import broker_of
+from hanhtrinh.only_run import only_run
 from hanhtrinh.rule_packs import load_pack
 from hanhtrinh.run_summary import Counts, RunSummary, summary_table
 from hanhtrinh.settings import Settings, SettingsError, load_settings
@@ -62,7 +63,7 @@ def run(
     configure_logging("warning" if settings.log_level == "info" else settings.log_level)
     pack = load_pack(settings.rule_pack, settings.rules)
     console = Console(stderr=as_json, highlight=False)
-    with database(settings) as url:
+    with database(settings) as url, only_run(settings, url):
         # Two demos with one seed in one database would be the same vehicles in two places at once.
         chosen = time.time_ns() // 1_000_000_000 % 1_000_000 if seed is None else seed
         fleet = LiveFleet(chosen, vehicles, lambda: datetime.now(UTC)) if demo else None
