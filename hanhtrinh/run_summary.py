@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from hanhtrinh.everything import Progress
 from hanhtrinh.screen import KIND_NAMES
 from storage.connect import Connection, connect
 
@@ -65,6 +66,13 @@ class RunSummary:
         return {name: (new | since)[name] for name in _HEADINGS}
 
 
+def counts_seen(progress: Progress) -> Counts:
+    """What can be told without the database: what the batches of this process did."""
+    letters = {"of any reason": progress.letters} if progress.letters else {}
+    opened = {kind: n for (kind, stage), n in progress.stages.items() if stage == "opened"}
+    return {"fixes": {"stored": progress.fixes}, "dead_letters": letters, "violations": opened}
+
+
 def _rises(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
     """What has become more. Less is none of this run's: dropped by its age, or no longer waiting."""
     return {key: n - before.get(key, 0) for key, n in after.items() if n > before.get(key, 0)}
@@ -83,8 +91,8 @@ def summary_table(summary: Counts) -> Table:
     table = Table(title="This run", title_justify="left", header_style="bold")
     table.add_column("what")
     table.add_column("count", justify="right")
-    for name, heading in _HEADINGS.items():
-        counts = summary[name]
+    for name, counts in summary.items():
+        heading = _HEADINGS[name]
         if not counts and name != _ONLY_WHEN_THERE_ARE_ANY:
             table.add_row(heading, "0")
         for key, n in counts.items():

@@ -8,7 +8,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from hanhtrinh.run_summary import RunSummary, summary_table
+from hanhtrinh.everything import Progress
+from hanhtrinh.run_summary import Counts, RunSummary, counts_seen, summary_table
 from storage.connect import Connection, connect
 
 
@@ -39,6 +40,13 @@ async def withdraw(connection: Connection, violation_id: str) -> None:
     )
 
 
+def shown(counts: Counts) -> str:
+    console = Console(width=100, file=StringIO())
+    with console.capture() as captured:
+        console.print(summary_table(counts))
+    return captured.get()
+
+
 async def test_a_violation_of_an_earlier_run_that_is_withdrawn_takes_none_away_from_this_one(
     connection: Connection, postgres_url: str
 ) -> None:
@@ -51,10 +59,7 @@ async def test_a_violation_of_an_earlier_run_that_is_withdrawn_takes_none_away_f
     counts = await summary.counts(postgres_url)
     assert counts["violations"] == {"continuous_driving": 1}
     assert counts["withdrawn"] == {"continuous_driving": 2}
-    console = Console(width=100, file=StringIO())
-    with console.capture() as shown:
-        console.print(summary_table(counts))
-    said = shown.get()
+    said = shown(counts)
     assert "violations: continuous driving           │     1" in said
     assert "violations withdrawn: continuous driving │     2" in said
 
@@ -70,3 +75,11 @@ async def test_what_became_less_is_not_counted_against_this_run(connection: Conn
     assert counts == {
         "fixes": {}, "dead_letters": {}, "violations": {}, "withdrawn": {}, "alerts": {}, "deliveries": {},
     }  # fmt: skip
+
+
+def test_without_the_database_the_summary_is_what_the_process_has_seen_and_nothing_else() -> None:
+    progress = Progress(7, 5, 2, {("speeding", "opened"): 3, ("speeding", "closed"): 1})
+    said = shown(counts_seen(progress))
+    for line in ("fixes: stored │ 5", "dead letters: of any reason │ 2", "violations: speeding │ 3"):
+        assert line in " ".join(said.split())
+    assert "alerts" not in said

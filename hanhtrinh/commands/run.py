@@ -10,11 +10,12 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+import psycopg
 import typer
 from rich.console import Console
 
@@ -25,7 +26,7 @@ from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.mqtt_broker import broker_of
 from hanhtrinh.only_run import only_run
 from hanhtrinh.rule_packs import load_pack
-from hanhtrinh.run_summary import Counts, RunSummary, summary_table
+from hanhtrinh.run_summary import Counts, RunSummary, counts_seen, summary_table
 from hanhtrinh.settings import Settings, SettingsError, load_settings
 from ingest.publisher import Publisher
 from ingest.recordings.messages import OutMessage
@@ -67,15 +68,22 @@ def run(
         # Two demos with one seed in one database would be the same vehicles in two places at once.
         chosen = time.time_ns() // 1_000_000_000 % 1_000_000 if seed is None else seed
         fleet = LiveFleet(chosen, vehicles, lambda: datetime.now(UTC)) if demo else None
-        ended_by, summary = run_async(
-            _run(Everything(settings, url, pack, console), url, settings, fleet, seconds, console)
-        )
+        ended = run_async(_run(Everything(settings, url, pack, console), url, settings, fleet, seconds, console))
     if as_json:
-        typer.echo(json.dumps(summary))
+        typer.echo(json.dumps(ended.summary))
     else:
-        console.print(summary_table(summary))
-    if ended_by is signal.SIGINT and seconds is None:
+        console.print(summary_table(ended.summary))
+    if ended.by is signal.SIGINT and seconds is None:
         raise typer.Exit(130)
+    if not ended.whole:
+        raise typer.Exit(1)
+
+
+class _Ended(NamedTuple):
+    by: signal.Signals | None
+    summary: Counts
+    whole: bool
+    """Whether the database could be asked for the summary."""
 
 
 def parse_duration(text: str | None) -> float | None:
@@ -95,7 +103,7 @@ async def _run(
     fleet: LiveFleet | None,
     seconds: float | None,
     console: Console,
-) -> tuple[signal.Signals | None, Counts]:
+) -> _Ended:
     await require_schema(settings, url)
     summary = await RunSummary.begin(url)
     stop = asyncio.Event()
@@ -109,9 +117,9 @@ async def _run(
     loop = asyncio.get_running_loop()
     for by in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(by, end, by)
-    helpers: list[asyncio.Task[None]] = []
 
-    async def ready() -> None:
+    @asynccontextmanager
+    async def beside() -> AsyncIterator[None]:
         used = everything.settings
         console.print(
             f"Listening for trackers on mqtt://{used.mqtt_host}:{used.mqtt_port}, topic hanhtrinh/<vehicle_id>."
@@ -119,21 +127,27 @@ async def _run(
         )
         if seconds is not None:
             loop.call_later(seconds, end, None)
-        helpers.append(asyncio.create_task(_status(everything, console)))
-        if fleet is not None:
-            await _import_fleet(fleet, url)
-            helpers.append(asyncio.create_task(_drive(fleet, used, stop, end)))
+        helpers = [asyncio.create_task(_status(everything, console))]
+        try:
+            if fleet is not None:
+                await _import_fleet(fleet, url)
+                helpers.append(asyncio.create_task(_drive(fleet, used, stop, end)))
+            yield
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            results = await asyncio.gather(*helpers, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
+    await everything.run(stop, beside)
     try:
-        await everything.run(stop, ready)
-    finally:
-        for helper in helpers:
-            helper.cancel()
-        results = await asyncio.gather(*helpers, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-    return (ended_by[0] if ended_by else None), await summary.counts(url)
+        counts, whole = await summary.counts(url), True
+    except psycopg.OperationalError as error:
+        log.error("the database is away, so the summary is what this process has seen: %s", error)
+        counts, whole = counts_seen(everything.progress), False
+    return _Ended(ended_by[0] if ended_by else None, counts, whole)
 
 
 async def _status(everything: Everything, console: Console) -> None:
