@@ -5,7 +5,10 @@ Exit codes: 0 fine, 1 found or failed work, 2 wrong use or setting, 130 interrup
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -53,6 +56,8 @@ EXPECTED_ERRORS = frozenset(
         ("storage", "ReportError"),
         ("hanhtrinh", "DetectorError"),
         ("hanhtrinh", "PortTaken"),
+        ("hanhtrinh", "MetricsAddressError"),
+        ("hanhtrinh", "AlreadyRunning"),
     }
 )
 
@@ -112,17 +117,42 @@ def is_expected(error: BaseException) -> bool:
     return any((kind.__module__.partition(".")[0], kind.__name__) in EXPECTED_ERRORS for kind in type(error).__mro__)
 
 
+def full_disk(error: BaseException) -> str | None:
+    """What to say of a full disk or a used up quota, from wherever it comes; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    what = f"for {error.filename}" if error.filename else "for the output or a file of this command"
+    return f"no space left {what}: free some, or write elsewhere"
+
+
 def main() -> None:
     """Entry point of the program `hanhtrinh`."""
     try:
-        app(prog_name="hanhtrinh")
+        try:
+            app(prog_name="hanhtrinh")
+        finally:
+            # Here: the interpreter's own flush at its exit would report a full disk in its own way.
+            with suppress(BrokenPipeError):
+                sys.stdout.flush()
     except Exception as error:
-        if not is_expected(error):
+        message = full_disk(error) or (str(error).strip() if is_expected(error) else None)
+        if message is None:
             raise
-        typer.echo(f"hanhtrinh: {str(error).strip()}", err=True)
+        with suppress(OSError):
+            typer.echo(f"hanhtrinh: {message}", err=True)
+        _let_go_of_full_files()
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _let_go_of_full_files() -> None:
+    """What a stream still holds and cannot write is dropped, so that the interpreter does not try again at its exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

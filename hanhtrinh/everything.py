@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,7 @@ from hanhtrinh.stalls import watch_stalls
 from hanhtrinh.worker.batch import BatchResult
 from ingest.embedded_log_reader import EmbeddedLogTrimmer
 from ingest.raw import LogIdentity
-from storage.connect import connect
+from storage.connect import Connection, connect
 from storage.positions import Positions
 
 log = logging.getLogger(__name__)
@@ -72,8 +72,9 @@ class Everything:
         """With the address of the broker that is really used."""
         self.progress = Progress()
 
-    async def run(self, stop: asyncio.Event, ready: Callable[[], Awaitable[None]]) -> None:
-        """Start all, call `ready`, work until `stop`, then let what is under way come to its end."""
+    async def run(self, stop: asyncio.Event, beside: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        """Start all, work until `stop`, then let what is under way come to its end. `beside` is entered when all is
+        ready, and left before anything of it stops."""
         settings = self.settings
         async with AsyncExitStack() as stack:
             if self._broker is not None:
@@ -105,10 +106,10 @@ class Everything:
                 for each in (report_lag(worker, metrics), watch_stalls(metrics.stalled), self._trim(identity))
             ]
             try:
-                await ready()
-                await asyncio.wait([asyncio.create_task(stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
+                async with beside():
+                    await asyncio.wait([asyncio.create_task(stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
                 if stop.is_set():
-                    await self._drain(identity)
+                    await self._drain()
             finally:
                 for helper in helpers:
                     helper.cancel()
@@ -119,20 +120,29 @@ class Everything:
             for task in tasks:
                 task.result()
 
-    async def _drain(self, identity: LogIdentity) -> None:
+    async def _drain(self) -> None:
         """Until everything in the log is judged and every alert has left, or patience ends."""
-        connection = await connect(self._url)
         deadline_s = time.monotonic() + _DRAIN_S
+        while await self._is_busy():
+            if time.monotonic() > deadline_s:
+                log.warning("stopped before everything was worked off; the rest goes on at the next start")
+                return
+            await asyncio.sleep(0.2)
+
+    async def _is_busy(self) -> bool:
+        """Whether anything waits; a database that is away for a moment has something to do."""
         try:
-            while await self._is_busy(connection):
-                if time.monotonic() > deadline_s:
-                    log.warning("stopped before everything was worked off; the rest goes on at the next start")
-                    return
-                await asyncio.sleep(0.2)
+            connection = await connect(self._url)
+        except psycopg.OperationalError:
+            return True
+        try:
+            return await self._has_work(connection)
+        except psycopg.OperationalError:
+            return True
         finally:
             await connection.close()
 
-    async def _is_busy(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> bool:
+    async def _has_work(self, connection: Connection) -> bool:
         left = (
             "SELECT EXISTS (SELECT FROM rejudge_marks) OR EXISTS (SELECT FROM line_notices)"
             " OR EXISTS (SELECT FROM alerts WHERE fanned_out_at IS NULL)"

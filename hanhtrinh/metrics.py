@@ -6,6 +6,7 @@ other thread waiting. Each method is called once per batch (or per alert), never
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,10 @@ _STALL_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 # From "at once" to a tracker's backlog of hours.
 _DELAY_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 _SIZES = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+
+
+class MetricsAddressError(Exception):
+    """Nothing can listen at the address of the settings; the message names the setting and what was expected."""
 
 
 class BridgeMetrics:
@@ -216,7 +221,7 @@ class MetricsServer:
     """Serves /metrics, and /healthz (200 "ok", or 503 with the reason), on a thread of its own."""
 
     def __init__(self, registry: CollectorRegistry, host: str, port: int, parts: Mapping[str, Health]) -> None:
-        """Listens at once; port 0 picks a free one. OSError when the address is taken. `parts`: what works in this
+        """Listens at once; port 0 picks a free one. MetricsAddressError when it cannot. `parts`: what works in this
         process ("bridge", "worker", "notifier", "maintenance"), each with its health."""
         healthy = Gauge("hanhtrinh_healthy", "1: does its work; 0: cannot now.", ["process"], registry=registry)
         for part, of_part in parts.items():
@@ -247,7 +252,11 @@ class MetricsServer:
             def log_message(self, format: str, *args: Any) -> None:
                 """A line per scrape would drown what matters."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        try:
+            self._server = ThreadingHTTPServer((host, port), Handler)
+        # UnicodeError: a name that cannot be one, such as a..b.
+        except (OSError, UnicodeError) as error:
+            raise MetricsAddressError(_refusal(host, port, error)) from error
         self._server.daemon_threads = True
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="metrics", daemon=True)
 
@@ -266,3 +275,15 @@ class MetricsServer:
 
 def _as_number(health: Health) -> float:
     return 0.0 if health() else 1.0
+
+
+def _refusal(host: str, port: int, error: OSError | UnicodeError) -> str:
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE:
+            return (
+                f"HANHTRINH_METRICS_PORT: port {port} on {host} is taken by another program;"
+                " each process of one machine needs a port of its own (0 picks a free one)"
+            )
+        case errno.EACCES:
+            return f"HANHTRINH_METRICS_PORT: this account may not listen on port {port}; expected a port from 1024 on"
+    return f"HANHTRINH_METRICS_HOST: expected an IPv4 address or a name of this machine (given: {host!r}): {error}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 PREFIX = "HANHTRINH_"
 
@@ -109,6 +110,25 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("data_dir")
+    @classmethod
+    def _of_somebody(cls, folder: Path) -> Path:
+        try:
+            return folder.expanduser()
+        except RuntimeError:
+            raise ValueError("expected a folder; there is no such user") from None
+
+    @field_validator("database_url")
+    @classmethod
+    def _can_be_read(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _is_database_url(url.get_secret_value()):
+            raise ValueError(
+                "cannot be read (not shown: it may hold a password); expected postgresql://user:password@host:port/name,"
+                " with %40 for an @ in the password, %2F for a / and %20 for a space, and after a ? only parameters of"
+                " PostgreSQL"
+            )
+        return url
+
     @field_validator("keep_journeys_days")
     @classmethod
     def _a_year(cls, days: int) -> int:
@@ -133,8 +153,10 @@ class Settings(BaseSettings):
 def load_settings(**overrides: object) -> Settings:
     """Read the settings; `overrides` win over the environment. SettingsError names each wrong variable."""
     # A misspelt variable would be silently unused otherwise (pydantic ignores what it does not know).
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known | _NOT_SETTINGS)
+    unknown = [
+        *_unknown(os.environ),
+        *(f"{name} in {Settings.model_config.get('env_file')}" for name in _unknown(_names_in_dotenv())),
+    ]
     if unknown:
         raise SettingsError(f"unknown setting {', '.join(unknown)}: see .env.example for the names there are")
     try:
@@ -146,10 +168,57 @@ def load_settings(**overrides: object) -> Settings:
 _NOT_SETTINGS = frozenset({"HANHTRINH_TEST_DATABASE_URL", "HANHTRINH_VERSION"})
 
 
+def _unknown(names: Iterable[str]) -> list[str]:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | _NOT_SETTINGS
+    # Upper and lower case count the same. Other names in .env are those of docker-compose.yml.
+    return sorted(name for name in map(str.upper, names) if name.startswith(PREFIX) and name not in known)
+
+
+def _names_in_dotenv() -> list[str]:
+    """The names in the file, as pydantic reads it. SettingsError when it is none that can be read."""
+    file = Settings.model_config.get("env_file")
+    try:
+        names = list(DotEnvSettingsSource(Settings, env_ignore_empty=False).env_vars)
+    except UnicodeDecodeError:
+        names = ["\0"]
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}: expected a file that this account may read") from None
+    # UTF-16 without a mark is UTF-8 with a zero byte beside each letter.
+    if any("\0" in name for name in names):
+        raise SettingsError(f'{file}: not in UTF-8 (Notepad calls UTF-16 "Unicode"): save it as UTF-8') from None
+    return names
+
+
+def _is_database_url(text: str) -> bool:
+    """Whether PostgreSQL's own library reads it, and no part of a password gets into another part."""
+    # Here, as only some commands need the library.
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict, timeout_from_conninfo
+
+    try:
+        parameters = conninfo_to_dict(text)
+        timeout_from_conninfo(parameters)
+    except ProgrammingError:
+        return False
+    ports = str(parameters.get("port", "")).split(",")
+    authority, _, name = text.partition("://")[2].partition("?")[0].partition("/")
+    return (
+        bool(parameters)
+        and all(port == "" or (port.isdecimal() and 1 <= int(port) <= 65535) for port in ports)
+        and authority.count("@") <= 1
+        and "@" not in name
+    )
+
+
 def _line(item: object) -> str:
     assert isinstance(item, dict)
     where = ".".join(str(part) for part in item["loc"])
     name = PREFIX + where.upper() if where else "settings"
     message = str(item["msg"]).removeprefix("Value error, ")
-    given = "" if "password" in where or "secret" in where or not where else f" (given: {item['input']!r})"
+    given = "" if not where or _is_secret(where) else f" (given: {item['input']!r})"
     return f"{name}: {message}{given}"
+
+
+def _is_secret(where: str) -> bool:
+    field = Settings.model_fields.get(where)
+    return field is None or SecretStr in (field.annotation, *get_args(field.annotation))

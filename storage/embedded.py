@@ -67,8 +67,13 @@ class EmbeddedDatabase:
             self._join()
         except PermissionError as error:
             raise DatabaseError(
-                f"embedded database: {error.filename} belongs to another user: start as that user, or set "
-                "HANHTRINH_DATA_DIR to a folder of your own"
+                f"embedded database: {error.filename} may not be written by this account: start as the user that it"
+                " belongs to, or set HANHTRINH_DATA_DIR to a folder of your own"
+            ) from error
+        except OSError as error:
+            raise DatabaseError(
+                f"embedded database: {error.filename or self._home}: {error.strerror}: set HANHTRINH_DATA_DIR to a"
+                " folder that can be made and written"
             ) from error
         return self.url(DATABASE)
 
@@ -82,7 +87,8 @@ class EmbeddedDatabase:
             except BlockingIOError:
                 logger.debug("embedded database stays up: another process uses it")
             else:
-                self._pg_ctl("stop", "-m", "fast", "-w", "-t", "60")
+                if self._is_running():
+                    self._pg_ctl("stop", "-m", "fast", "-w", "-t", "60")
             self._in_use.close()
             self._in_use = None
 
@@ -94,6 +100,17 @@ class EmbeddedDatabase:
     def pid(self) -> int:
         """The process id of the running server."""
         return int((self._cluster / "postmaster.pid").read_text().split("\n", 1)[0])
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the server's process lives; costs next to nothing."""
+        try:
+            os.kill(self.pid, 0)
+        except PermissionError:
+            return True
+        except (OSError, ValueError):
+            return False
+        return True
 
     def _join(self) -> None:
         self._make_home()

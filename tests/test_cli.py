@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hanhtrinh.cli import COMMANDS, is_expected, load_command
+from hanhtrinh.cli import COMMANDS, full_disk, is_expected, load_command
 from storage.migrate import MigrationError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -110,6 +111,56 @@ def test_a_database_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
 def test_errors_of_ours_are_expected_and_mistakes_are_not() -> None:
     assert is_expected(MigrationError("a subclass of an expected one"))
     assert not is_expected(ValueError("a mistake: the traceback is wanted"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")
+@pytest.mark.parametrize("call", ["--version", "--help", "migrate", "doctor --json", "dead list"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_to_a_full_disk_is_one_line_and_exit_code_2(
+    tmp_path: Path, postgres_url: str, call: str, unbuffered: str
+) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "hanhtrinh", *call.split()],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(REPOSITORY),
+                "HANHTRINH_DATABASE_URL": postgres_url,
+                "PYTHONUNBUFFERED": unbuffered,
+            },
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "hanhtrinh: no space left for the output or a file of this command: free some, or write elsewhere"
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")
+def test_a_wrong_setting_is_exit_code_2_even_where_nothing_can_be_said(tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "hanhtrinh", "migrate"],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "HANHTRINH_MQTT_PORT": "http"},
+            cwd=tmp_path,
+            stdout=full,
+            stderr=full,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 2
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file_where_there_is_one() -> None:
+    assert full_disk(OSError(errno.ENOSPC, "No space left on device", "out/month.xlsx")) == (
+        "no space left for out/month.xlsx: free some, or write elsewhere"
+    )
+    assert full_disk(OSError(errno.EIO, "a broken disk")) is None
 
 
 def test_migrate_says_what_it_applied(tmp_path: Path, empty_postgres_url: str) -> None:

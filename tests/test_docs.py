@@ -33,7 +33,8 @@ LANGUAGES = {"sh", "json", "python", "sql", "csv", "text", "conf", "toml"}
 MARKS = {"file", "output", "exit code", "not run", "needs"}
 # Why a block is not run, and the words with which all its commands then begin.
 NOT_RUN = {
-    "runs until stopped": r"hanhtrinh (bridge|work|notify|run|simulate .*--mqtt)\b",
+    "runs until stopped": r"(HANHTRINH_METRICS_PORT=\d+ )?"
+    r"hanhtrinh (bridge|work|notify|maintain|run|simulate .*--mqtt)\b",
     "asks a running process": r"curl \S+/(healthz|metrics)",
     "needs a violation": r"hanhtrinh excuse ",
     "needs stored fixes": r"hanhtrinh (rejudge |report journey )",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ import psutil
 import psycopg
 import pytest
 
+from hanhtrinh.database import database as used_database
+from hanhtrinh.settings import load_settings
+from storage.connect import DatabaseError
 from storage.embedded import EmbeddedDatabase
 from tests.services.postgres import Postgres
 
@@ -139,6 +143,16 @@ def test_a_killed_server_comes_back_with_what_was_committed(home: Path) -> None:
     server.stop()
 
 
+def test_a_server_that_died_needs_no_stopping(database: EmbeddedDatabase) -> None:
+    database.start()
+    assert database.is_up
+    postmaster = psutil.Process(database.pid)
+    postmaster.kill()
+    psutil.wait_procs([postmaster], timeout=20)
+    assert not database.is_up
+    database.stop()
+
+
 def test_a_start_that_was_interrupted_is_begun_again(database: EmbeddedDatabase, home: Path) -> None:
     unfinished = home / "postgres" / "unfinished"
     unfinished.mkdir(parents=True)
@@ -160,3 +174,35 @@ def test_a_path_with_blanks_and_quotes_works(home: Path) -> None:
 
 def test_stopping_what_was_never_started_does_nothing(home: Path) -> None:
     EmbeddedDatabase(home).stop()
+
+
+@pytest.mark.parametrize("below", ["/proc/x", "/dev/null", "/dev/null/x", f"/tmp/{'long' * 100}"])
+def test_a_folder_that_cannot_be_made_is_named_with_the_setting(below: str) -> None:
+    expected = rf"^embedded database: {below}.*: set HANHTRINH_DATA_DIR to a folder that can be made and written$"
+    with pytest.raises(DatabaseError, match=expected):
+        EmbeddedDatabase(Path(below)).start()
+
+
+def test_a_folder_that_may_not_be_written_is_named_with_the_remedy() -> None:
+    # Nobody, root neither, may make a folder there.
+    with pytest.raises(DatabaseError, match=r"^embedded database: /sys/x may not be written by this account: "):
+        EmbeddedDatabase(Path("/sys/x")).start()
+
+
+def test_a_server_that_dies_while_a_process_uses_it_is_started_again(home: Path) -> None:
+    with used_database(load_settings(data_dir=home)) as url:
+        ask(url, "CREATE TABLE kept AS SELECT 7 AS x")
+        psutil.Process(EmbeddedDatabase(home).pid).kill()
+        deadline = time.monotonic() + 30
+        while (found := answer(url, "SELECT x FROM kept")) is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert found == 7
+    assert not EmbeddedDatabase(home).is_up
+
+
+def answer(url: str, query: str) -> object:
+    """None while nobody answers."""
+    try:
+        return ask(url, query)
+    except psycopg.OperationalError:
+        return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
 
@@ -9,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from hanhtrinh.metrics import BridgeMetrics, MetricsServer, NotifierMetrics, WorkerMetrics
+from hanhtrinh.metrics import BridgeMetrics, MetricsAddressError, MetricsServer, NotifierMetrics, WorkerMetrics
 
 
 class Health:
@@ -139,3 +142,28 @@ def test_health_is_ok_or_the_reason_why_not(server: MetricsServer, health: Healt
 
 def test_another_path_is_not_found(server: MetricsServer) -> None:
     assert get(server, "/")[0] == 404
+
+
+@pytest.mark.parametrize("host", ["nohost.invalid", "8.8.8.8", "::1", f"{'a' * 70}.vn"])
+def test_a_host_that_is_not_this_machine_is_refused_by_the_name_of_its_setting(
+    registry: CollectorRegistry, host: str
+) -> None:
+    with pytest.raises(MetricsAddressError, match="HANHTRINH_METRICS_HOST: expected an IPv4 address or a name of"):
+        MetricsServer(registry, host, 0, {})
+
+
+@pytest.mark.parametrize("command", ["run", "bridge", "work", "notify", "maintain"])
+def test_a_second_process_on_the_same_port_is_refused_in_one_line(
+    command: str, server: MetricsServer, postgres_url: str
+) -> None:
+    settings = {
+        "HANHTRINH_DATABASE_URL": postgres_url,
+        "HANHTRINH_METRICS_PORT": str(server.port),
+        "HANHTRINH_ALERT_TERMINAL": "true",
+    }
+    arguments = [sys.executable, "-m", "hanhtrinh", command]
+    done = subprocess.run(arguments, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    [said] = [line for line in done.stderr.splitlines() if line.startswith("hanhtrinh: ")]
+    assert said.startswith(f"hanhtrinh: HANHTRINH_METRICS_PORT: port {server.port} on 127.0.0.1 is taken by another")
+    assert "Traceback" not in done.stderr

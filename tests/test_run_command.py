@@ -21,6 +21,8 @@ from hanhtrinh.local_broker import LocalBroker
 from hanhtrinh.settings import SettingsError
 from ingest.publisher import Broker, Publisher
 from ingest.recordings.messages import OutMessage
+from storage.embedded import EmbeddedDatabase
+from tests.services.postgres import Postgres, make_database
 
 COMMAND = (sys.executable, "-m", "hanhtrinh", "run")
 
@@ -71,6 +73,52 @@ def test_a_tracker_may_connect_and_ctrl_c_ends_with_what_was_stored(
     said = log.read_text()
     assert re.search(r"fixes: stored\W+3\b", said), said
     assert re.search(r"dead letters: bad json\W+1\b", said), said
+
+
+def test_an_embedded_database_that_dies_is_started_again_and_the_demo_goes_on(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    log = tmp_path / "run.log"
+    arguments = [*COMMAND, "--demo", "--vehicles", "20", "--for", "20s"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(arguments, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+    try:
+        _port(log, process)
+        time.sleep(8)
+        server = EmbeddedDatabase(Path(environment["HANHTRINH_DATA_DIR"]))
+        os.kill(server.pid, signal.SIGKILL)
+        assert process.wait(90) == 0, log.read_text()
+    finally:
+        process.kill()
+    said = log.read_text()
+    assert "the embedded database has died and is started again" in said
+    assert "never retrieved" not in said
+    assert re.search(r"fixes: stored\W+\d", said), said
+    assert not server.is_up
+
+
+def test_a_database_that_dies_for_good_leaves_a_summary_of_what_was_seen(
+    environment: dict[str, str], tmp_path: Path, services_home: Path
+) -> None:
+    server = Postgres(services_home / f"dies-{time.time_ns()}")
+    server.start()
+    log = tmp_path / "run.log"
+    environment["HANHTRINH_DATABASE_URL"] = asyncio.run(make_database(server))
+    arguments = [*COMMAND, "--demo", "--vehicles", "5", "--for", "14s"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(arguments, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+    try:
+        _port(log, process)
+        time.sleep(9)
+        server.kill()
+        assert process.wait(90) == 1, log.read_text()
+    finally:
+        process.kill()
+        server.stop()
+    said = log.read_text()
+    assert "the database is away, so the summary is what this process has seen" in said
+    assert re.search(r"fixes: stored\W+\d", said), said
+    assert "never retrieved" not in said
 
 
 def _port(log: Path, process: subprocess.Popen[bytes]) -> int:

@@ -88,3 +88,82 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_cannot_be_changed_later() -> None:
     with pytest.raises(ValidationError):
         load_settings().mqtt_port = 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql//u:secretpw@127.0.0.1/x",
+        "postgresql+asyncpg://u:secretpw@127.0.0.1/x",
+        "postgresql://u:secretpw@127.0.0.1/x?foo=1",
+        "postgresql://u:secretpw@127.0.0.1/x?connect_timeout=soon",
+        "postgresql://u:secretpw@127.0.0.1:0/x",
+        "postgresql://u:secretpw and more@127.0.0.1/x",
+        "postgresql://u:pw@secretpw@127.0.0.1/x",
+        "postgresql://u:pw/secretpw@127.0.0.1/x",
+        "postgresql://u:12/secretpw@127.0.0.1/x",
+        "postgresql://u:secretpw%zz@127.0.0.1/x",
+        " ",
+    ],
+)
+def test_a_database_url_that_cannot_be_read_is_refused_without_the_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("HANHTRINH_DATABASE_URL", url)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    said = str(caught.value)
+    assert said.startswith("HANHTRINH_DATABASE_URL: cannot be read")
+    assert "expected postgresql://user:password@host:port/name" in said
+    assert "secretpw" not in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p%40ss@h:5432/x?sslmode=verify-full&connect_timeout=5",
+        "postgresql://u:se?cr#t@h,h2:5433/x",
+        "postgres://[::1]/x",
+        "postgresql://postgres@/hanhtrinh?host=%2Ftmp%2Fsocket",
+        "host=h dbname=x user=u password=p@ss/w",
+    ],
+)
+def test_every_way_to_write_a_database_url_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("HANHTRINH_DATABASE_URL", url)
+    database_url = load_settings().database_url
+    assert database_url is not None
+    assert database_url.get_secret_value() == url
+
+
+def test_a_folder_of_a_user_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANHTRINH_DATA_DIR", "~nobody-of-this-name/data")
+    with pytest.raises(SettingsError, match="HANHTRINH_DATA_DIR: expected a folder; there is no such user"):
+        load_settings()
+
+
+@pytest.fixture
+def dotenv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    path = tmp_path / ".env"
+    monkeypatch.setitem(Settings.model_config, "env_file", str(path))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_a_dotenv_file_that_is_not_utf_8_is_refused_by_its_name(dotenv: Path, encoding: str) -> None:
+    dotenv.write_bytes("HANHTRINH_MQTT_PASSWORD=m\u00f9a\n".encode(encoding))
+    with pytest.raises(SettingsError, match=r"\.env: not in UTF-8 .*: save it as UTF-8$"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["HANHTRINH_LOGG", "hanhtrinh_logg"])
+def test_a_misspelt_setting_in_dotenv_is_refused_by_its_name_and_that_of_the_file(dotenv: Path, name: str) -> None:
+    dotenv.write_text(f"HANHTRINH_LOG=embedded\n{name}=kafka\n")
+    with pytest.raises(SettingsError, match=rf"unknown setting HANHTRINH_LOGG in {dotenv}: see \.env\.example"):
+        load_settings()
+
+
+def test_a_dotenv_file_made_of_the_example_with_what_compose_asks_for_is_taken(dotenv: Path) -> None:
+    example = (Path(__file__).parents[1] / ".env.example").read_text("utf-8")
+    dotenv.write_text(example.replace("#GRAFANA", "GRAFANA").replace("#HANHTRINH_LOG=", "HANHTRINH_LOG=") + "X=1\n")
+    assert load_settings().log == "embedded"

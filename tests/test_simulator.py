@@ -69,6 +69,12 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not() -> None:
     assert written(7) != written(8)
 
 
+def test_fleets_of_two_seeds_have_no_driver_in_common() -> None:
+    one, other = ({driver_id for driver_id, _, _ in Roster(seed, 100).drivers} for seed in (7, 8))
+    assert len(one) > 50
+    assert one & other == set()
+
+
 def test_lawful_crews_are_clear_of_every_limit() -> None:
     fleet = Fleet(21, 60, START, timedelta(hours=24))
     chosen = {v.vehicle_id for crew in fleet.roster.crews if crew.speeds or crew.tires for v in crew.vehicles}

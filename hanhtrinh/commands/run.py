@@ -10,22 +10,23 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, NamedTuple
 
+import psycopg
 import typer
 from rich.console import Console
 
 from hanhtrinh.database import database, require_schema
 from hanhtrinh.event_loop import run_async
 from hanhtrinh.everything import Everything
-from hanhtrinh.listing import Column, print_rows
 from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.mqtt_broker import broker_of
+from hanhtrinh.only_run import only_run
 from hanhtrinh.rule_packs import load_pack
-from hanhtrinh.screen import KIND_NAMES
+from hanhtrinh.run_summary import Counts, RunSummary, counts_seen, print_summary
 from hanhtrinh.settings import Settings, SettingsError, load_settings
 from ingest.publisher import Publisher
 from ingest.recordings.messages import OutMessage
@@ -63,19 +64,26 @@ def run(
     configure_logging("warning" if settings.log_level == "info" else settings.log_level)
     pack = load_pack(settings.rule_pack, settings.rules)
     console = Console(stderr=as_json, highlight=False)
-    with database(settings) as url:
+    with database(settings) as url, only_run(settings, url):
         # Two demos with one seed in one database would be the same vehicles in two places at once.
         chosen = time.time_ns() // 1_000_000_000 % 1_000_000 if seed is None else seed
         fleet = LiveFleet(chosen, vehicles, lambda: datetime.now(UTC)) if demo else None
-        ended_by, summary = run_async(
-            _run(Everything(settings, url, pack, console), url, settings, fleet, seconds, console)
-        )
+        ended = run_async(_run(Everything(settings, url, pack, console), url, settings, fleet, seconds, console))
     if as_json:
-        typer.echo(json.dumps(summary))
+        typer.echo(json.dumps(ended.summary))
     else:
-        _print(summary)
-    if ended_by is signal.SIGINT and seconds is None:
+        print_summary(ended.summary)
+    if ended.by is signal.SIGINT and seconds is None:
         raise typer.Exit(130)
+    if not ended.whole:
+        raise typer.Exit(1)
+
+
+class _Ended(NamedTuple):
+    by: signal.Signals | None
+    summary: Counts
+    whole: bool
+    """Whether the database could be asked for the summary."""
 
 
 def parse_duration(text: str | None) -> float | None:
@@ -95,9 +103,9 @@ async def _run(
     fleet: LiveFleet | None,
     seconds: float | None,
     console: Console,
-) -> tuple[signal.Signals | None, dict[str, Any]]:
+) -> _Ended:
     await require_schema(settings, url)
-    before = await _totals(url)
+    summary = await RunSummary.begin(url)
     stop = asyncio.Event()
     ended_by: list[signal.Signals] = []
 
@@ -109,9 +117,9 @@ async def _run(
     loop = asyncio.get_running_loop()
     for by in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(by, end, by)
-    helpers: list[asyncio.Task[None]] = []
 
-    async def ready() -> None:
+    @asynccontextmanager
+    async def beside() -> AsyncIterator[None]:
         used = everything.settings
         console.print(
             f"Listening for trackers on mqtt://{used.mqtt_host}:{used.mqtt_port}, topic hanhtrinh/<vehicle_id>."
@@ -119,22 +127,27 @@ async def _run(
         )
         if seconds is not None:
             loop.call_later(seconds, end, None)
-        helpers.append(asyncio.create_task(_status(everything, console)))
-        if fleet is not None:
-            await _import_fleet(fleet, url)
-            helpers.append(asyncio.create_task(_drive(fleet, used, stop, end)))
+        helpers = [asyncio.create_task(_status(everything, console))]
+        try:
+            if fleet is not None:
+                await _import_fleet(fleet, url)
+                helpers.append(asyncio.create_task(_drive(fleet, used, stop, end)))
+            yield
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            results = await asyncio.gather(*helpers, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
+    await everything.run(stop, beside)
     try:
-        await everything.run(stop, ready)
-    finally:
-        for helper in helpers:
-            helper.cancel()
-        results = await asyncio.gather(*helpers, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-    after = await _totals(url)
-    return (ended_by[0] if ended_by else None), _difference(before, after)
+        counts, whole = await summary.counts(url), True
+    except psycopg.OperationalError as error:
+        log.error("the database is away, so the summary is what this process has seen: %s", error)
+        counts, whole = counts_seen(everything.progress), False
+    return _Ended(ended_by[0] if ended_by else None, counts, whole)
 
 
 async def _status(everything: Everything, console: Console) -> None:
@@ -177,48 +190,3 @@ async def _drive(
     except BaseException:
         end(None)
         raise
-
-
-_COUNTS = {
-    "fixes": "SELECT 'stored', count(*) FROM fixes",
-    "dead_letters": "SELECT reason, count(*) FROM dead_letters GROUP BY reason ORDER BY reason",
-    "violations": "SELECT kind, count(*) FROM violations WHERE status <> 'withdrawn' GROUP BY kind ORDER BY kind",
-    "alerts": "SELECT stage, count(*) FROM alerts GROUP BY stage ORDER BY stage DESC",
-    "deliveries": "SELECT status, count(*) FROM deliveries GROUP BY status ORDER BY status",
-}
-
-
-async def _totals(url: str) -> dict[str, dict[str, int]]:
-    connection = await connect(url)
-    try:
-        return {
-            name: dict(await (await connection.execute(query.encode())).fetchall()) for name, query in _COUNTS.items()
-        }
-    finally:
-        await connection.close()
-
-
-def _difference(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    return {
-        name: {key: n - before[name].get(key, 0) for key, n in counts.items() if n != before[name].get(key, 0)}
-        for name, counts in after.items()
-    }
-
-
-def _print(summary: dict[str, dict[str, int]]) -> None:
-    """What this run did, for a person."""
-    headings = {
-        "fixes": "fixes",
-        "dead_letters": "dead letters",
-        "violations": "violations",
-        "alerts": "alerts",
-        "deliveries": "alerts on this screen and other channels",
-    }
-    rows = []
-    for name, heading in headings.items():
-        counts = summary[name]
-        if not counts:
-            rows.append((heading, "0"))
-        for key, n in counts.items():
-            rows.append((f"{heading}: {KIND_NAMES.get(key, key).replace('_', ' ')}", f"{n:,}"))
-    print_rows((Column("what"), Column("count", number=True)), rows, title="This run")

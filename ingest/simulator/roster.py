@@ -78,6 +78,7 @@ class Roster:
     """The whole fleet by name, from one seed."""
 
     def __init__(self, seed: int, vehicles: int) -> None:
+        self._seed = seed
         rng = np.random.default_rng([seed, 0])
         shares = np.array([kind.share for kind in KINDS])
         kinds = rng.choice(len(KINDS), vehicles, p=shares / shares.sum())
@@ -95,7 +96,7 @@ class Roster:
         rows = []
         for crew in self.crews:
             for driver_id in filter(None, crew.drivers):
-                number = int(driver_id[1:])
+                number = int(driver_id.rpartition("-")[2])
                 name = f"{_FAMILY[number % len(_FAMILY)]} Văn {_GIVEN[number // len(_FAMILY) % len(_GIVEN)]}"
                 rows.append((driver_id, crew.vehicles[0].operator_id, name))
         return rows
@@ -116,7 +117,8 @@ class Roster:
             two = self.vehicles[index + 1] if index + 1 < len(self.vehicles) else None
             shared = two is not None and not one.kind.town and one.kind is two.kind and rng.random() < 0.5
             members = (one, two) if shared and two is not None else (one,)
-            drivers: tuple[str | None, ...] = (f"D{2 * index:05d}", f"D{2 * index + 1:05d}")
+            # Of this fleet alone: one driver in vehicles of two fleets would be in two places at once.
+            drivers: tuple[str | None, ...] = tuple(f"D{self._seed}-{2 * index + n:05d}" for n in range(2))
             luck = rng.random()
             capped = all(vehicle.limit_kmh is not None for vehicle in members)
             if not one.registered and not shared and luck < 0.5:
