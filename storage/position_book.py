@@ -110,8 +110,9 @@ class PositionBook:
         return moved
 
     async def _inherit(self) -> None:
-        """What the log's predecessors of the same name, with as many partitions, were to do about their vehicles."""
-        for table in ("rejudge_marks", "vehicle_anchors"):
+        """What the log's predecessors of the same name, with as many partitions, were to do about their vehicles and
+        the lines of their drivers."""
+        for table in ("rejudge_marks", "vehicle_anchors", "driver_hours", "line_notices"):
             await self._connection.execute(
                 f"UPDATE {table} SET log_id = %(mine)s WHERE log_id IN (SELECT old.log_id FROM logs AS old JOIN logs"
                 " AS new ON new.log_id = %(mine)s AND new.partitions = old.partitions WHERE old.log_id <> new.log_id"
