@@ -8,7 +8,7 @@ from dashboards.hours import EACH_LIMIT
 from dashboards.kinds import Steps, dial, lines, number, rows, timeline
 from dashboards.queries import Sql
 from dashboards.rules import BREAK_LEAST_S, REST_S
-from dashboards.spans import FROM, MIDNIGHT, TO
+from dashboards.spans import FROM, LAST_MIDNIGHT, MIDNIGHT, TO
 from dashboards.variables import DRIVER, OPERATOR, PROVINCE
 from dashboards.words import LIMITS, STATES, Language, Words
 
@@ -22,9 +22,9 @@ _NOW = Words(
 )
 
 
-def _activity_from(begin: str) -> str:
+def _activity_from(begin: str, end: str = TO) -> str:
     """What the driver did lately enough to reach into the time from `begin` on: no driving lasts a day."""
-    return f"panels.activity WHERE {_IT} AND begins_at BETWEEN {begin} - INTERVAL '1 day' AND {TO}"
+    return f"panels.activity WHERE {_IT} AND begins_at BETWEEN {begin} - INTERVAL '1 day' AND {end}"
 
 
 def dashboard(language: Language) -> Board:
@@ -197,11 +197,11 @@ def _days(board: Board) -> None:
             WITH days AS (
                 SELECT day, sum(extract(epoch FROM least(ends_at, day + INTERVAL '1 day') - greatest(begins_at, day)))
                     AS driven_s
-                FROM (SELECT * FROM {_activity_from(MIDNIGHT)} AND activity = 'driving') AS driving
+                FROM (SELECT * FROM {_activity_from(MIDNIGHT, LAST_MIDNIGHT)} AND activity = 'driving') AS driving
                 CROSS JOIN LATERAL generate_series(
                     date_trunc('day', begins_at, '{TIME_ZONE}'), ends_at - INTERVAL '1 microsecond', INTERVAL '1 day'
                 ) AS day
-                WHERE day >= {MIDNIGHT} GROUP BY day
+                WHERE day >= {MIDNIGHT} AND day < {TO} GROUP BY day
             )
             SELECT day AS time, (driven_s / 3600)::float8 AS driven, n.day_limit_s / 3600 AS most
             FROM days LEFT JOIN (SELECT day_limit_s FROM panels.drivers_now WHERE {_IT}) n ON true ORDER BY day

@@ -9,6 +9,8 @@ FROM, TO = "$__timeFrom()::timestamptz", "$__timeTo()::timestamptz"
 
 MIDNIGHT = f"date_trunc('day', {FROM}, '{TIME_ZONE}')"
 """When its first local day began."""
+LAST_MIDNIGHT = f"date_trunc('day', {TO}, '{TIME_ZONE}') + INTERVAL '1 day'"
+"""When its last one ends."""
 
 
 def touched_days(begins_at: str) -> str:

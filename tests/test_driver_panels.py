@@ -93,9 +93,12 @@ async def test_days_are_local_and_midnight_divides_a_drive(driven: WorkerRig) ->
     assert [row["driven"] for row in told] == pytest.approx(expected)
     assert sum(expected) == pytest.approx(hours(driving()))
     assert {row["most"] for row in told} == {10.0}
-    # Whole days, whatever the moment at which the chosen time begins.
+    # Whole days, whatever the moments at which the chosen time begins and ends; the next only where it reaches into it.
     afternoon = await panel(driven, "Hours driven by day", (MONDAY + timedelta(hours=6), WEEK[1]))
     assert afternoon == told
+    for end in (MONDAY + timedelta(hours=2), midnights[1]):
+        assert await panel(driven, "Hours driven by day", (MONDAY + timedelta(hours=1), end)) == told[:1]
+    assert await panel(driven, "Hours driven by day", (MONDAY, midnights[1] + timedelta(seconds=1))) == told
 
 
 async def test_breaks_are_the_gaps_between_drives(driven: WorkerRig) -> None:
