@@ -59,13 +59,14 @@ _FAN_OUT = f"""
     SELECT count(*), count(*) FILTER (WHERE NOT push) FROM fresh
 """
 
+# What waited while nobody was to be disturbed did not age by that.
 _RECORD_STALE = f"""
     WITH stale AS (
         SELECT alert_id FROM deliveries JOIN alerts USING (alert_id)
         WHERE channel = %(channel)s AND status = 'waiting' AND (claimed_until IS NULL OR claimed_until <= {_NOW})
             AND digest_id IS NULL AND event_at < make_interval(secs => -%(older_than_s)s) + CASE
-                WHEN created_at >= %(held_from)s::timestamptz AND created_at < %(held_to)s::timestamptz
-                THEN created_at ELSE {_NOW} END
+                WHEN created_at < %(held_to)s::timestamptz THEN greatest(created_at, %(held_from)s::timestamptz)
+                ELSE {_NOW} END
         FOR UPDATE OF deliveries SKIP LOCKED
     )
     UPDATE deliveries SET status = 'recorded', claimed_until = NULL
@@ -242,7 +243,8 @@ class Outbox:
     ) -> int:
         """Record, instead of sending, what waits for `channel` and happened longer ago than that; how many.
 
-        What was written within `held` waits because nobody was to be disturbed: its age counts when it was written.
+        Within `held` nobody was to be disturbed: the age of what was written then counts when it was written, of what
+        waited already when it began.
         """
         held_from, held_to = held or (None, None)
         parameters = {"channel": channel, "older_than_s": older_than_s, "held_from": held_from, "held_to": held_to}
