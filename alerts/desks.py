@@ -52,7 +52,7 @@ class OneByOne:
         return [Parcel([claim], partial(self._channel.send, alert_of(claim))) for claim in claims]
 
     async def record_stale(self, held: tuple[datetime, datetime] | None) -> None:
-        """Record what has become old news; what was written within `held` does not age by waiting."""
+        """Record what has become old news; what waited within `held` did not age by that."""
         name = self._channel.name
         recorded = await self._patience.until_done(lambda: self._outbox.record_stale(name, self._freshness_s, held))
         if recorded:

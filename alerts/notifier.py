@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -157,7 +158,14 @@ class Notifier:
             await receipts.note([claim.alert_id for claim in parcel.claims])
 
     async def _failed(self, channel: str, claims: Sequence[Claim], error: DeliveryError) -> None:
-        tries = max(claim.tries for claim in claims)
+        # New alerts may have joined what is left of an old summary: each has its own tries, and waits for its own.
+        by_tries: dict[int, list[Claim]] = defaultdict(list)
+        for claim in claims:
+            by_tries[claim.tries].append(claim)
+        for tries, group in by_tries.items():
+            await self._failed_as_often(channel, group, tries, error)
+
+    async def _failed_as_often(self, channel: str, claims: Sequence[Claim], tries: int, error: DeliveryError) -> None:
         wait_s = self._retry.wait_s(tries, error)
         facts = f"channel={channel} alert_id={claims[0].alert_id} alerts={len(claims)} try={tries} error={str(error)!r}"
         if wait_s is None:

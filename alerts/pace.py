@@ -40,8 +40,8 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Nothing in quiet hours: what came in them is told together afterwards. More than `most_per_minute` is told
-    together too, at most once a minute."""
+    """Nothing in quiet hours: what came in them, or waited when they began, is told together afterwards. More than
+    `most_per_minute` is told together too, at most once a minute."""
 
     zone: ZoneInfo
     most_per_minute: int
@@ -65,7 +65,8 @@ class Pace:
         """What to do under this pressure."""
         if not pressure.waiting or self.is_quiet(pressure.now):
             return Step.HOLD
-        held = pressure.oldest_at is not None and self.is_quiet(pressure.oldest_at)
+        quiet = self.last_quiet(pressure.now)
+        held = quiet is not None and pressure.oldest_at is not None and pressure.oldest_at < quiet[1]
         crowded = pressure.waiting + pressure.sent_in_last_minute > self.most_per_minute
         if not (held or crowded or pressure.unfinished_digests):
             return Step.ONE_BY_ONE

@@ -87,7 +87,7 @@ class Everything:
             metrics = WorkerMetrics(self._registry)
             worker = build_worker(settings, self._url, self._pack, metrics, on_batch=self.progress.add)
             routes = build_routes(settings, self._pack, self._console)
-            notifier = build_notifier(settings, self._url, routes, NotifierMetrics(self._registry))
+            notifier = build_notifier(settings, self._url, self._pack, routes, NotifierMetrics(self._registry))
             maintainer = build_maintainer(settings, self._url, self._pack.hours, MaintenanceMetrics(self._registry))
             parts = {
                 "bridge": lambda: bridge.trouble,

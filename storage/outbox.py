@@ -59,13 +59,14 @@ _FAN_OUT = f"""
     SELECT count(*), count(*) FILTER (WHERE NOT push) FROM fresh
 """
 
+# What waited while nobody was to be disturbed did not age by that.
 _RECORD_STALE = f"""
     WITH stale AS (
         SELECT alert_id FROM deliveries JOIN alerts USING (alert_id)
         WHERE channel = %(channel)s AND status = 'waiting' AND (claimed_until IS NULL OR claimed_until <= {_NOW})
             AND digest_id IS NULL AND event_at < make_interval(secs => -%(older_than_s)s) + CASE
-                WHEN created_at >= %(held_from)s::timestamptz AND created_at < %(held_to)s::timestamptz
-                THEN created_at ELSE {_NOW} END
+                WHEN created_at < %(held_to)s::timestamptz THEN greatest(created_at, %(held_from)s::timestamptz)
+                ELSE {_NOW} END
         FOR UPDATE OF deliveries SKIP LOCKED
     )
     UPDATE deliveries SET status = 'recorded', claimed_until = NULL
@@ -77,21 +78,26 @@ _CLAIMED = """
     o.name, o.alert_url
 """
 
+# Due and nobody's.
+_FREE = f"next_try_at <= {_NOW} AND (claimed_until IS NULL OR claimed_until <= {_NOW})"
+
 # An alert that is not fanned out yet holds back its vehicle too: another notifier may have taken a later one first.
+_UNDELIVERED = f"""
+    SELECT alert_id, coalesce(vehicle_id, violation_id, alert_id) AS subject, created_at, event_at, stage,
+        {_FREE} AS free
+    FROM deliveries JOIN alerts USING (alert_id) WHERE channel = %(channel)s AND status = 'waiting'
+    UNION ALL
+    SELECT alert_id, coalesce(vehicle_id, violation_id, alert_id), created_at, event_at, stage, false
+    FROM alerts WHERE fanned_out_at IS NULL AND push
+"""
+_AS_WRITTEN = "created_at, event_at, array_position('{warning,opened,closed}', stage), alert_id"
+
 _CLAIM = f"""
     WITH heads AS (
-        SELECT DISTINCT ON (subject) alert_id FROM (
-            SELECT alert_id, coalesce(vehicle_id, violation_id, alert_id) AS subject, created_at, event_at, stage
-            FROM deliveries JOIN alerts USING (alert_id) WHERE channel = %(channel)s AND status = 'waiting'
-            UNION ALL
-            SELECT alert_id, coalesce(vehicle_id, violation_id, alert_id), created_at, event_at, stage
-            FROM alerts WHERE fanned_out_at IS NULL AND push
-        ) AS undelivered
-        ORDER BY subject, created_at, event_at, array_position('{{warning,opened,closed}}', stage), alert_id
+        SELECT DISTINCT ON (subject) alert_id FROM ({_UNDELIVERED}) AS undelivered ORDER BY subject, {_AS_WRITTEN}
     ), ready AS (
         SELECT alert_id FROM deliveries JOIN heads USING (alert_id)
-        WHERE channel = %(channel)s AND status = 'waiting' AND digest_id IS NULL AND next_try_at <= {_NOW}
-            AND (claimed_until IS NULL OR claimed_until <= {_NOW})
+        WHERE channel = %(channel)s AND status = 'waiting' AND digest_id IS NULL AND {_FREE}
         ORDER BY next_try_at LIMIT %(limit)s
         FOR UPDATE OF deliveries SKIP LOCKED
     )
@@ -101,14 +107,21 @@ _CLAIM = f"""
     RETURNING {_CLAIMED}
 """
 
-# All that waits, whatever its vehicle: told in one letter, nothing can overtake anything.
+# In one letter nothing overtakes anything, so of a vehicle goes all that waits, up to the first that may not go now.
+# Counted again in what is locked: another notifier may have taken an earlier one since this one looked.
 _CLAIM_TOGETHER = f"""
-    WITH ready AS (
-        SELECT alert_id FROM deliveries
-        WHERE channel = %(channel)s AND status = 'waiting' AND next_try_at <= {_NOW}
-            AND (claimed_until IS NULL OR claimed_until <= {_NOW})
-        ORDER BY next_try_at LIMIT %(limit)s
-        FOR UPDATE SKIP LOCKED
+    WITH queue AS MATERIALIZED (
+        SELECT alert_id, subject, created_at, row_number() OVER own AS place, bool_and(free) OVER own AS clear
+        FROM ({_UNDELIVERED}) AS undelivered WINDOW own AS (PARTITION BY subject ORDER BY {_AS_WRITTEN})
+    ), locked AS (
+        SELECT alert_id, subject, place FROM deliveries JOIN queue USING (alert_id)
+        WHERE channel = %(channel)s AND status = 'waiting' AND clear AND {_FREE}
+        ORDER BY created_at, place LIMIT %(limit)s
+        FOR UPDATE OF deliveries SKIP LOCKED
+    ), ready AS (
+        SELECT alert_id FROM (
+            SELECT alert_id, place, row_number() OVER (PARTITION BY subject ORDER BY place) AS nth FROM locked
+        ) AS counted WHERE nth = place
     )
     UPDATE deliveries SET tries = tries + 1, claimed_until = {_NOW} + make_interval(secs => %(lease_s)s),
         digest_id = %(digest_id)s
@@ -242,7 +255,8 @@ class Outbox:
     ) -> int:
         """Record, instead of sending, what waits for `channel` and happened longer ago than that; how many.
 
-        What was written within `held` waits because nobody was to be disturbed: its age counts when it was written.
+        Within `held` nobody was to be disturbed: the age of what was written then counts when it was written, of what
+        waited already when it began.
         """
         held_from, held_to = held or (None, None)
         parameters = {"channel": channel, "older_than_s": older_than_s, "held_from": held_from, "held_to": held_to}
@@ -254,7 +268,10 @@ class Outbox:
         return [Claim(*row) for row in rows]
 
     async def claim_together(self, channel: str, limit: int, lease_s: float) -> list[Claim]:
-        """Up to `limit` alerts that are due, oldest event first, to be told in one summary; ours for `lease_s`."""
+        """Up to `limit` alerts that are due, oldest event first, to be told in one summary; ours for `lease_s`.
+
+        None that would overtake an earlier one of its vehicle: one that waits for its retry or is being told.
+        """
         parameters = {"channel": channel, "limit": limit, "lease_s": lease_s, "digest_id": uuid.uuid4().hex}
         claims = [Claim(*row) for row in await self._rows(_CLAIM_TOGETHER, parameters)]
         return sorted(claims, key=lambda claim: (claim.event_at, claim.alert_id))

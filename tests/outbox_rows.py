@@ -21,8 +21,9 @@ _INSERT_VIOLATION = """
 """
 
 _INSERT_ALERT = f"""
-    INSERT INTO alerts (alert_id, violation_id, stage, vehicle_id, event_at, received_at, push, body)
-    VALUES (%(alert_id)s, %(violation_id)s, %(stage)s, %(vehicle_id)s, {_EVENT_AT}, {_EVENT_AT}, %(push)s, %(body)s)
+    INSERT INTO alerts (alert_id, violation_id, stage, vehicle_id, event_at, received_at, created_at, push, body)
+    VALUES (%(alert_id)s, %(violation_id)s, %(stage)s, %(vehicle_id)s, {_EVENT_AT}, {_EVENT_AT},
+        coalesce(%(created_at)s::timestamptz, clock_timestamp()), %(push)s, %(body)s)
 """
 
 
@@ -56,6 +57,7 @@ async def add_alert(
     *,
     vehicle_id: str | None = "29B-12345",
     event_at: datetime | None = None,
+    created_at: datetime | None = None,
     push: bool = True,
     body: dict[str, Any] | None = None,
 ) -> str:
@@ -73,6 +75,7 @@ async def add_alert(
                 "stage": stage,
                 "vehicle_id": vehicle_id,
                 "event_at": event_at,
+                "created_at": created_at,
                 "push": push,
                 "body": Jsonb(body or speeding(violation_id, vehicle_id)),
             },

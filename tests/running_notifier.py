@@ -89,11 +89,17 @@ class NotifierRunner:
 
     @asynccontextmanager
     async def __call__(
-        self, *ways: Channel | Route | PacedRoute, ahead_s: float = 0.0, **options: Any
+        self,
+        *ways: Channel | Route | PacedRoute,
+        ahead_s: float = 0.0,
+        clock: Callable[[], datetime] | None = None,
+        **options: Any,
     ) -> AsyncIterator[Counts]:
-        """`ahead_s`: how far its clock is ahead of the database's; `options` go to Notifier."""
+        """`ahead_s`: how far its clock is ahead of the database's, unless it has a `clock` of its own; `options` go to
+        Notifier."""
         counts = Counts()
-        clock = (lambda: datetime.now(UTC) + timedelta(seconds=ahead_s)) if ahead_s else None
+        if ahead_s:
+            clock = lambda: datetime.now(UTC) + timedelta(seconds=ahead_s)  # noqa: E731
         options = {"retry": SOON, "freshness_s": 900.0, "poll_s": 0.05, **options}
         routes = [way if isinstance(way, Route | PacedRoute) else Route(way) for way in ways]
         outbox = Outbox(lambda: connect(self._database_url), clock)

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """A clock that stands until a test moves it; it starts a day ahead of the database's own."""
+    """A clock that stands until a test moves it; it starts a day ahead of the database's own, or at `now`."""
 
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC) + timedelta(days=1)
+    def __init__(self, now: datetime | None = None) -> None:
+        self.now = now or datetime.now(UTC) + timedelta(days=1)
 
     def __call__(self) -> datetime:
         return self.now

@@ -8,7 +8,10 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -117,6 +120,35 @@ async def test_two_processes_beside_a_service_that_hangs_tell_everybody_else_onc
     assert len({json.loads(request.body)["title"] for request in duty.requests}) == 80
 
 
+async def test_a_channels_hours_are_those_of_the_rule_packs_zone(
+    connection: Connection, receiver: WebhookReceiver, postgres_url: str, tmp_path: Path
+) -> None:
+    """Half a day from the hours of Vietnam."""
+    pack, alerts_file = tmp_path / "pack.toml", tmp_path / "alerts.toml"
+    vietnam = (files("detectors.rules") / "vn.toml").read_text("utf-8")
+    assert 'time_zone = "Asia/Ho_Chi_Minh"' in vietnam
+    pack.write_text(vietnam.replace('time_zone = "Asia/Ho_Chi_Minh"', 'time_zone = "Etc/GMT+5"'), "utf-8")
+    alerts_file.write_text(
+        "".join(
+            f'[[channel]]\nname = "{name}"\nurl = "{_apprise(receiver)}"\nhours = "{_around_now(zone)}"\n'
+            for name, zone in (("there", "Etc/GMT+5"), ("in Vietnam", "Asia/Ho_Chi_Minh"))
+        )
+    )
+    environment = {
+        **_environment(postgres_url, receiver),
+        "HANHTRINH_ALERTS_FILE": str(alerts_file),
+        "HANHTRINH_RULE_PACK": str(pack),
+    }
+    await add_alert(connection, "v1")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "hanhtrinh", "notify", env=environment)
+    try:
+        await until(connection, {"sent": 2}, within_s=60)
+    finally:
+        process.kill()
+        await process.wait()
+    assert {channel for _, channel in await deliveries(connection)} == {"webhook", "there"}
+
+
 async def test_without_a_channel_the_command_says_what_to_set() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hanhtrinh", "notify", stderr=asyncio.subprocess.PIPE
@@ -125,6 +157,11 @@ async def test_without_a_channel_the_command_says_what_to_set() -> None:
     assert process.returncode == 2
     assert said.count(b"\n") == 1
     assert b"HANHTRINH_ALERT_WEBHOOK_URL" in said
+
+
+def _around_now(zone: str) -> str:
+    now, hour = datetime.now(ZoneInfo(zone)), timedelta(hours=1)
+    return f"{now - hour:%H:%M}-{now + hour:%H:%M}"
 
 
 def _apprise(receiver: WebhookReceiver) -> str:

@@ -17,7 +17,7 @@ from hanhtrinh.alert_routes import build_routes
 from hanhtrinh.database import database, require_schema
 from hanhtrinh.log_setup import configure_logging
 from hanhtrinh.metrics import MetricsServer, NotifierMetrics
-from hanhtrinh.rule_packs import load_pack
+from hanhtrinh.rule_packs import LoadedPack, load_pack
 from hanhtrinh.settings import Settings, SettingsError, load_settings
 from hanhtrinh.stop_signal import StopSignal
 from storage.connect import connect, is_transient
@@ -38,25 +38,27 @@ def notify() -> None:
     """
     settings = load_settings()
     configure_logging(settings.log_level)
-    routes = build_routes(settings, load_pack(settings.rule_pack, settings.rules))
+    pack = load_pack(settings.rule_pack, settings.rules)
+    routes = build_routes(settings, pack)
     if not routes:
         raise SettingsError(
             "no alert channel is set: set at least one of HANHTRINH_ALERT_TERMINAL, HANHTRINH_ALERT_WEBHOOK_URL, "
             "HANHTRINH_ALERT_MQTT_TOPIC, HANHTRINH_ALERT_KAFKA_TOPIC and HANHTRINH_ALERTS_FILE"
         )
     with database(settings) as url:
-        ended_by = asyncio.run(_notify(settings, url, routes))
+        ended_by = asyncio.run(_notify(settings, url, pack, routes))
     if ended_by is signal.SIGINT:
         raise typer.Exit(130)
 
 
 def build_notifier(
-    settings: Settings, url: str, routes: Sequence[Route | PacedRoute], metrics: NotifierMetrics
+    settings: Settings, url: str, pack: LoadedPack, routes: Sequence[Route | PacedRoute], metrics: NotifierMetrics
 ) -> Notifier:
-    """The notifier that the settings describe, from the database at `url` to the channels of `routes`."""
+    """The notifier that the settings describe, from the database at `url` to the channels of `routes`; their hours are
+    those of the pack's zone."""
     metrics.begin(route.channel.name for route in routes)
     return Notifier(
-        Outbox(lambda: connect(url, application_name="hanhtrinh notify")),
+        Outbox(lambda: connect(url, application_name="hanhtrinh notify"), zone=pack.pack.time_zone),
         routes,
         metrics,
         is_transient=is_transient,
@@ -65,12 +67,14 @@ def build_notifier(
     )
 
 
-async def _notify(settings: Settings, url: str, routes: Sequence[Route | PacedRoute]) -> signal.Signals | None:
+async def _notify(
+    settings: Settings, url: str, pack: LoadedPack, routes: Sequence[Route | PacedRoute]
+) -> signal.Signals | None:
     """Run until a signal comes, and return it."""
     stop = StopSignal("notifier")
     await require_schema(settings, url)
     registry = CollectorRegistry()
-    notifier = build_notifier(settings, url, routes, NotifierMetrics(registry))
+    notifier = build_notifier(settings, url, pack, routes, NotifierMetrics(registry))
     parts = {"notifier": lambda: notifier.trouble}
     server = MetricsServer(registry, settings.metrics_host, settings.metrics_port, parts)
     server.start()
