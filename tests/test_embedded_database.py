@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -77,6 +78,13 @@ def test_it_listens_on_no_network_and_never_runs_as_root(database: EmbeddedDatab
     server = psutil.Process(database.pid)
     assert server.uids().real != 0
     assert [c for c in server.net_connections() if c.family.name != "AF_UNIX"] == []
+
+
+def test_nobody_else_on_the_machine_can_reach_it(database: EmbeddedDatabase) -> None:
+    """It asks for no password."""
+    url = database.start()
+    socket = Path(str(ask(url, "SHOW unix_socket_directories"))) / ".s.PGSQL.5432"
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (socket.parent, socket)] == [0o700, 0o700]
 
 
 def test_commits_are_durable(database: EmbeddedDatabase) -> None:

@@ -83,6 +83,14 @@ def batch(offsets: Sequence[int], end: int | None = None) -> bytes:
     return bytes(built)
 
 
+def marker(offset: int) -> bytes:
+    """The end of a transaction, as the broker writes it into the log."""
+    built = bytearray(batch([offset]))
+    built[22] |= 0x20
+    built[17:21] = calc_crc32c(bytes(built[21:])).to_bytes(4, "big")
+    return bytes(built)
+
+
 def spoilt(good: bytes) -> bytes:
     return good[:-1] + bytes([good[-1] ^ 1])
 
@@ -155,6 +163,15 @@ def test_the_position_moves_over_offsets_that_were_compacted_away(consumer: Fake
     consumer.came(PART, batch([13], end=20), at=13)
     assert read(10) == {PART: [13]}
     assert consumer.position[PART] == 20
+
+
+def test_the_mark_of_a_transaction_is_no_record_and_the_position_moves_over_it(
+    consumer: FakeConsumer, read: Read
+) -> None:
+    """Somebody's exactly-once writer ends each transaction with one; taken for a message it would be a dead letter."""
+    consumer.came(PART, batch([0, 1]), marker(2), batch([3]), marker(4))
+    assert read(10) == {PART: [0, 1, 3]}
+    assert consumer.position[PART] == 5
 
 
 def test_what_comes_before_a_corrupt_batch_is_handed_out_and_then_the_batch_is_named(

@@ -121,6 +121,19 @@ async def test_late_fixes_flagged_ones_and_conflicts_are_counted(rig: WorkerRig)
     assert await rig.one("SELECT sum(flagged_fixes) FROM vehicle_days") == 1
 
 
+async def test_a_late_fix_takes_from_the_next_hour_what_was_driven_up_to_it(rig: WorkerRig) -> None:
+    """The next hour is over and nothing came into it: only who judges again knows that a leg of it is another."""
+    fixes = journey("V1", BEGIN_US, [36.0] * 720)
+    last = next(n for n, fix in enumerate(fixes) if fix.time >= BEGIN.replace(minute=0) + timedelta(hours=1)) - 1
+    await rig.append(message(fix) for fix in fixes[:last] + fixes[last + 1 :])
+    await rig.work_off()
+    await count(rig)
+    await rig.append([message(fixes[last])])
+    await rig.work_off()
+    await count(rig)
+    assert await differences(rig) == []
+
+
 async def test_an_hour_that_two_drivers_share_is_counted_for_each_and_given_back_when_the_name_was_another_s(
     rig: WorkerRig,
 ) -> None:

@@ -186,3 +186,19 @@ async def test_a_reading_before_monday_leaves_the_week_before_alone(rig: WorkerR
 
 def to_us_of(story: Sequence[Part], start: datetime) -> int:
     return fixes_of(story, start, every_s=240)[-1].time_us
+
+
+async def test_a_late_fix_that_shows_who_took_over_ends_what_the_driver_before_had_driven(rig: WorkerRig) -> None:
+    """Nothing of the driver's own came late, nor lies in what is judged again: his drive only ends sooner."""
+    drives = fixes_of(day(drive(hours=4, minutes=10)))
+    until = drives[0].time_us + (3 * 60 + 58) * 60_000_000
+    after = [fix._replace(driver_id="D2") for fix in drives if fix.time_us > until]
+    late = [fix for fix in after if fix.time_us <= until + 240_000_000]
+    await rig.append(message(fix) for fix in drives if fix.time_us <= until)
+    await rig.append(message(fix) for fix in after if fix not in late)
+    await rig.work_off()
+    assert await rig.rows("SELECT driver_id, status FROM violations") == [(DRIVER, "open")]
+    await rig.append(map(message, late))
+    await rig.work_off()
+    assert await rig.rows("SELECT driver_id, status FROM violations") == [(DRIVER, "withdrawn")]
+    await rig.is_sound()
