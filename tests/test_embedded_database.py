@@ -87,6 +87,20 @@ def test_nobody_else_on_the_machine_can_reach_it(database: EmbeddedDatabase) -> 
     assert [stat.S_IMODE(path.stat().st_mode) for path in (socket.parent, socket)] == [0o700, 0o700]
 
 
+def test_a_closed_folder_is_opened_for_passing_through_only(database: EmbeddedDatabase, home: Path) -> None:
+    """As root the server has an account of its own, which must come to its files."""
+    home.chmod(0o700)
+    database.start()
+    assert stat.S_IMODE(home.stat().st_mode) == (0o701 if os.geteuid() == 0 else 0o700)
+
+
+def test_a_stop_leaves_nothing_to_recover(database: EmbeddedDatabase, home: Path) -> None:
+    ask(database.start(), "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS x")
+    database.stop()
+    database.start()
+    assert "not properly shut down" not in (home / "postgres" / "server.log").read_text()
+
+
 def test_commits_are_durable(database: EmbeddedDatabase) -> None:
     url = database.start()
     assert ask(url, "SHOW fsync") == "on"

@@ -71,6 +71,18 @@ async def test_a_turn_that_another_process_had_is_made_up_for_at_the_next_and_no
             await rig.until(NONE_LEFT)
 
 
+async def test_one_turn_by_hand_comes_after_any_that_is_under_way_and_drops_what_is_old(rig: WorkerRig) -> None:
+    await rig.connection.execute(OLD_LETTER)
+    async with await connect(rig.url) as other:
+        await other.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        turn = asyncio.create_task(maintainer(lambda: connect(rig.url)).once())
+        await rig.until("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+        assert not await rig.one(NONE_LEFT)
+        await other.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+        assert (await asyncio.wait_for(turn, 30)).dropped == {"dead_letters": 1}
+    assert await rig.one(NONE_LEFT)
+
+
 async def test_an_error_that_no_retry_mends_ends_it(empty_postgres_url: str) -> None:
     """Nothing is there to be kept: waiting for a lost database would hide that."""
     with pytest.raises(psycopg.errors.UndefinedTable):

@@ -78,6 +78,12 @@ async def test_keys_come_back_in_their_order_and_those_without_a_row_not_at_all(
     assert [each.vehicle_id for each in found] == ["B", "A"]
 
 
+async def test_rows_that_do_not_meet_the_condition_are_left_out(postgres_url: str) -> None:
+    async with await connect.connect(postgres_url) as connection:
+        await connection.execute("INSERT INTO drivers (driver_id, rule_pack) VALUES ('D1', 'eu'), ('D2', NULL)")
+        assert await ActivityStore(connection).rule_packs(["D2", "D1"]) == {"D1": "eu"}
+
+
 async def test_lines_are_locked_and_those_never_seen_are_told(postgres_url: str) -> None:
     known, new = Line("D1", None), Line("D2", None)
     async with await connect.connect(postgres_url) as connection, await connect.connect(postgres_url) as other:
