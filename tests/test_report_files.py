@@ -215,7 +215,7 @@ async def test_the_head_of_a_report_names_the_operator(
     await _invoke("PL05", "--month", "2026-10", "--operator", operator_id, "-o", str(tmp_path / "PL05.xlsx"))
     sheet = openpyxl.load_workbook(tmp_path / "PL05.xlsx").active
     assert sheet is not None
-    assert f"Đơn vị vận tải {name}" in {cell.value for row in sheet.iter_rows(max_row=3) for cell in row}
+    assert f"Đơn vị vận tải: {name}" in {cell.value for row in sheet.iter_rows(max_row=3) for cell in row}
 
 
 @pytest.mark.parametrize(

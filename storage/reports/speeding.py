@@ -180,7 +180,7 @@ def of(scope: Scope) -> str:
     if scope.vehicle_id is not None:
         return f"Xe {scope.vehicle_id}"
     if scope.operator_id is not None:
-        return f"Đơn vị vận tải {scope.operator_name or scope.operator_id}"
+        return f"Đơn vị vận tải: {scope.operator_name or scope.operator_id}"
     return f"Tỉnh, thành phố: {scope.province}" if scope.province is not None else "Toàn bộ phương tiện"
 
 
