@@ -65,7 +65,7 @@ class Sums:
         began_at, fixes_from, sums_at = await self._upkeep()
         continuous = await is_continuous(self._connection)
         counted = waiting = 0
-        oldest: datetime | None = sums_at
+        today = _day_of(began_at)
         after: tuple[datetime | None, str] = (None, "")
         while True:
             page = await self._marked(after)
@@ -78,7 +78,9 @@ class Sums:
             due = [each for each in kept if each.is_due]
             if continuous:
                 for name in ("hour_sums", "driver_hour_sums"):
-                    await self._refresh(name, _ranges(each.hour for each in due))
+                    await self._refresh(name, _ranges((each.hour for each in due), _HOUR))
+                # Before the marks go: a stop in between must leave them.
+                await self._refresh_days({each.hour for each in due}, today)
             async with self._connection.transaction():
                 if not continuous:
                     await self._count(due)
@@ -87,11 +89,8 @@ class Sums:
                 await self._settle(page)
             counted += len(due)
             waiting += sum(not each.is_over for each in page)
-            oldest = min([each.hour for each in due] + ([] if oldest is None else [oldest]), default=None)
-        if continuous and oldest is not None:
-            today = _day_of(began_at)
-            if _day_of(oldest) < today:
-                await self._refresh("day_sums", [(_day_of(oldest), today)])
+        if continuous and sums_at is not None and _day_of(sums_at) < today:
+            await self._refresh("day_sums", [(_day_of(sums_at), today)])
         await self._connection.execute("UPDATE upkeep SET sums_at = %s", (began_at,))
         return Turn(counted, waiting)
 
@@ -159,6 +158,19 @@ class Sums:
             keys,
         )
 
+    async def _refresh_days(self, hours: set[datetime], today: datetime) -> None:
+        """The days before today of hours that have changed."""
+        days = {day for day in map(_day_of, hours) if day < today}
+        # TimescaleDB (2.29.2) does not see that a day in a time zone has changed when its first hour is the last of the
+        # hours that did: it takes that hour's beginning for the end of the change.
+        unseen = days & hours
+        await self._refresh("day_sums", _ranges(days - unseen, _DAY))
+        for begins_at in sorted(unseen):
+            await self._connection.execute(
+                "CALL refresh_continuous_aggregate('day_sums', %s::timestamptz, %s::timestamptz, force => true)",
+                (begins_at, begins_at + _DAY),
+            )
+
     async def _refresh(self, name: str, ranges: Sequence[tuple[datetime, datetime]]) -> None:
         for begin, end in ranges:
             await self._connection.execute(
@@ -166,14 +178,14 @@ class Sums:
             )
 
 
-def _ranges(hours: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
-    """Hours that follow each other as one, oldest first."""
+def _ranges(begins: Iterable[datetime], length: timedelta) -> list[tuple[datetime, datetime]]:
+    """Hours, or days, that follow each other as one, oldest first."""
     found: list[tuple[datetime, datetime]] = []
-    for hour in sorted(set(hours)):
-        if found and found[-1][1] == hour:
-            found[-1] = (found[-1][0], hour + _HOUR)
+    for begin in sorted(set(begins)):
+        if found and found[-1][1] == begin:
+            found[-1] = (found[-1][0], begin + length)
         else:
-            found.append((hour, hour + _HOUR))
+            found.append((begin, begin + length))
     return found
 
 

@@ -80,6 +80,21 @@ async def test_a_journey_over_midnight_adds_up_by_hour_and_by_local_day(rig: Wor
     assert await differences(rig) == []
 
 
+@pytest.mark.parametrize("begin_min", [0, 45], ids=["midnight hour alone", "hour before it too"])
+async def test_what_comes_late_in_the_first_hour_of_a_day_is_in_that_day(rig: WorkerRig, begin_min: int) -> None:
+    """TimescaleDB took such a day for unchanged."""
+    first_us = to_us(datetime(2026, 3, 4, 17, tzinfo=UTC))  # midnight in Vietnam
+    await rig.append(message(fix) for fix in journey("V1", first_us - 1_800_000_000, [36.0] * 720))
+    await rig.work_off()
+    await count(rig)
+    late = journey("V2", first_us + 600_000_000 - begin_min * 60_000_000, [36.0] * 300)
+    await rig.append(message(fix) for fix in late)
+    await rig.work_off()
+    await count(rig)
+    assert await differences(rig) == []
+    assert await rig.one("SELECT count(*) FROM vehicle_days WHERE vehicle_id = 'V2'") == (2 if begin_min else 1)
+
+
 async def test_an_hour_that_goes_on_is_counted_again_and_again_until_it_is_over(rig: WorkerRig) -> None:
     fixes = journey("V1", BEGIN_US, [36.0] * 400)
     for cut in range(0, 400, 50):
