@@ -9,6 +9,7 @@ import pytest
 
 from hanhtrinh.settings import PREFIX, Settings
 from tests.services.fixtures import (
+    connection,
     empty_postgres_url,
     kafka,
     mosquitto,
@@ -19,6 +20,7 @@ from tests.services.fixtures import (
 )
 
 __all__ = [
+    "connection",
     "empty_postgres_url",
     "kafka",
     "mosquitto",

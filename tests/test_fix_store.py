@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -15,20 +14,13 @@ from detectors.checks import ALONE, Check
 from detectors.fix import Fix, to_us
 from detectors.fix_table import FixTable
 from ingest.formats.checked import HDOP, HEADING_DEG, LAT, LON, ODOMETER_KM, SATELLITES, SPEED_KMH, TIME_US, Bounds
-from storage.connect import Connection, connect
+from storage.connect import Connection
 from storage.fix_packing import Judged
 from storage.fixes import FixRow, FixStore, Remark, Settled
 
 TIME = to_us(datetime(2026, 3, 4, 1, 2, 3, 456_789, tzinfo=UTC))
 FIX = Fix("29B-1", TIME, 21.0285, 105.8542, 61.7, "D1", 12.5, True, False, 1234.56, 9, 0.8, True)
 BARE = Fix("29B-2", TIME, -90.0, 180.0)
-
-
-@pytest.fixture
-async def connection(postgres_url: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_url)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,13 +26,6 @@ from tests.webhook_receiver import Answer, WebhookReceiver, webhook_receiver
 def receiver() -> Iterator[WebhookReceiver]:
     with webhook_receiver() as receiver:
         yield receiver
-
-
-@pytest.fixture
-async def connection(postgres_url: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_url)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from storage.connect import Connection, connect
+from storage.connect import Connection
 from tests.outbox_rows import add_alert, deliveries
 from tests.running_notifier import SECRET, NotifierRunner, until, webhook
 from tests.webhook_receiver import Answer, Request, WebhookReceiver, webhook_receiver
@@ -25,13 +25,6 @@ from tests.webhook_receiver import Answer, Request, WebhookReceiver, webhook_rec
 def receiver() -> Iterator[WebhookReceiver]:
     with webhook_receiver() as receiver:
         yield receiver
-
-
-@pytest.fixture
-async def connection(postgres_url: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_url)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

@@ -25,13 +25,6 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def connection(postgres_url: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_url)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 async def open_outbox(postgres_url: str, clock: Clock) -> AsyncIterator[OpenOutbox]:
     opened: list[Outbox] = []
 

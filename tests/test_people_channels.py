@@ -21,7 +21,7 @@ from alerts.mqtt import MqttChannel
 from alerts.pace import Pace
 from alerts.phrases import ENGLISH, VIETNAMESE, Phrases
 from alerts.route import Audience, PacedRoute, Route
-from storage.connect import Connection, connect
+from storage.connect import Connection
 from tests.mail_server import MailServer, mail_server
 from tests.outbox_rows import add_alert, deliveries, speeding
 from tests.running_notifier import NotifierRunner, until, webhook
@@ -43,13 +43,6 @@ def receiver() -> Iterator[WebhookReceiver]:
 async def office() -> AsyncIterator[MailServer]:
     async with mail_server() as office:
         yield office
-
-
-@pytest.fixture
-async def connection(postgres_url: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_url)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

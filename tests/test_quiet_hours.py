@@ -35,13 +35,6 @@ async def office() -> AsyncIterator[MailServer]:
 
 
 @pytest.fixture
-async def connection(postgres_url: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_url)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 async def outbox(postgres_url: str) -> AsyncIterator[Outbox]:
     outbox = Outbox(lambda: connect(postgres_url), Clock(MORNING))
     yield outbox

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
 
 from alerts.patience import Patience
 from alerts.receipts import Receipts
@@ -13,13 +10,6 @@ from storage.connect import Connection, connect, is_transient
 from storage.outbox import Outbox
 from tests.outbox_rows import add_alert, deliveries, everyone
 from tests.running_notifier import Counts
-
-
-@pytest.fixture
-async def connection(postgres_url: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_url)
-    yield connection
-    await connection.close()
 
 
 async def test_deliveries_that_arrive_while_one_is_noted_are_noted_by_one_commit(

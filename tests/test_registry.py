@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from storage.connect import Connection, connect
+from storage.connect import Connection
 from storage.csv_rows import BadRow, RegistryError
 from storage.registry import (
     VehicleRow,
@@ -17,13 +16,6 @@ from storage.registry import (
     parse_operators,
     parse_vehicles,
 )
-
-
-@pytest.fixture
-async def connection(postgres_url: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_url)
-    yield connection
-    await connection.close()
 
 
 def written(tmp_path: Path, text: str, name: str = "file.csv") -> Path:

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import redirect_stdout
 from io import StringIO
 
-import pytest
-
 from hanhtrinh.everything import Progress
 from hanhtrinh.run_summary import Counts, RunSummary, counts_seen, print_summary
-from storage.connect import Connection, connect
-
-
-@pytest.fixture
-async def connection(postgres_url: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_url)
-    yield connection
-    await connection.close()
+from storage.connect import Connection
 
 
 async def add_violation(connection: Connection, violation_id: str, kind: str) -> None:

@@ -37,13 +37,6 @@ async def office() -> AsyncIterator[MailServer]:
 
 
 @pytest.fixture
-async def connection(postgres_url: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_url)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 async def outboxes(postgres_url: str, clock: Clock) -> AsyncIterator[list[Outbox]]:
     """As many notifiers would have."""
     outboxes = [Outbox(lambda: connect(postgres_url), clock) for _ in range(6)]

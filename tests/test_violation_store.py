@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from detectors.fix import from_us, to_us
 from detectors.hours import Line
 from detectors.violation import Grade, HoursFigures, RuleName, SpeedingFigures, Violation
-from storage.connect import Connection, connect
+from storage.connect import Connection
 from storage.violations import StageCount, Stretch, ViolationStore
 
 BEGIN_US = to_us(datetime(2026, 3, 4, 1, tzinfo=UTC))
@@ -65,13 +65,6 @@ def tiring(actual_s: float, *, closed: bool = False) -> Violation:
         proven_us=BEGIN_US,
         closed_us=BEGIN_US + int(actual_s * 1e6) if closed else None,
     )
-
-
-@pytest.fixture
-async def connection(postgres_url: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_url)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.connect import Connection, connect
 from tests.services.kafka_server import Kafka
 from tests.services.mosquitto import Mosquitto
 from tests.services.postgres import DatabaseServer, GivenPostgres, Postgres, drop_database, make_database
@@ -53,6 +54,14 @@ async def postgres_url(postgres: DatabaseServer) -> AsyncIterator[str]:
     url = await make_database(postgres)
     yield url
     await drop_database(postgres, url)
+
+
+@pytest.fixture
+async def connection(postgres_url: str) -> AsyncIterator[Connection]:
+    """A connection to that database, in autocommit mode as everywhere."""
+    connection = await connect(postgres_url)
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture(scope="session")
