@@ -9,6 +9,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
 
+import pytest
 from aiosmtpd.smtp import SMTP
 
 
@@ -49,3 +50,9 @@ async def mail_server() -> AsyncIterator[MailServer]:
     finally:
         server.close()
         await server.wait_closed()
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[MailServer]:
+    async with mail_server() as office:
+        yield office

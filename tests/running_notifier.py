@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from alerts.alert import Alert
 from alerts.channel import Channel
 from alerts.notifier import Notifier
@@ -128,3 +130,8 @@ async def until(connection: Connection, status: dict[str, int], within_s: float 
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"expected {status} within {within_s} s, got {found}")
+
+
+@pytest.fixture
+def running(postgres_url: str) -> NotifierRunner:
+    return NotifierRunner(postgres_url)

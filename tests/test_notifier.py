@@ -17,20 +17,27 @@ from alerts.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 from storage.connect import Connection, connect, is_transient
 from storage.outbox import Outbox
 from tests.outbox_rows import add_alert, deliveries, speeding
-from tests.running_notifier import SECRET, SOON, BrokenChannel, Counts, HeldChannel, NotifierRunner, until, webhook
+from tests.running_notifier import (
+    SECRET,
+    SOON,
+    BrokenChannel,
+    Counts,
+    HeldChannel,
+    NotifierRunner,
+    running,
+    until,
+    webhook,
+)
 from tests.services.postgres import DatabaseServer
 from tests.webhook_receiver import Answer, WebhookReceiver, webhook_receiver
+
+__all__ = ["running"]
 
 
 @pytest.fixture
 def receiver() -> Iterator[WebhookReceiver]:
     with webhook_receiver() as receiver:
         yield receiver
-
-
-@pytest.fixture
-def running(postgres_url: str) -> NotifierRunner:
-    return NotifierRunner(postgres_url)
 
 
 async def test_a_receiver_that_fails_twice_gets_the_alert_once_more_and_can_verify_it(

@@ -17,19 +17,16 @@ import pytest
 
 from storage.connect import Connection
 from tests.outbox_rows import add_alert, deliveries
-from tests.running_notifier import SECRET, NotifierRunner, until, webhook
+from tests.running_notifier import SECRET, NotifierRunner, running, until, webhook
 from tests.webhook_receiver import Answer, Request, WebhookReceiver, webhook_receiver
+
+__all__ = ["running"]
 
 
 @pytest.fixture
 def receiver() -> Iterator[WebhookReceiver]:
     with webhook_receiver() as receiver:
         yield receiver
-
-
-@pytest.fixture
-def running(postgres_url: str) -> NotifierRunner:
-    return NotifierRunner(postgres_url)
 
 
 async def test_a_notifier_killed_between_sending_and_marking_leaves_a_repeat_with_the_same_id(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,12 +22,14 @@ from alerts.pace import Pace
 from alerts.phrases import ENGLISH, VIETNAMESE, Phrases
 from alerts.route import Audience, PacedRoute, Route
 from storage.connect import Connection
-from tests.mail_server import MailServer, mail_server
+from tests.mail_server import MailServer, office
 from tests.outbox_rows import add_alert, deliveries, speeding
-from tests.running_notifier import NotifierRunner, until, webhook
+from tests.running_notifier import NotifierRunner, running, until, webhook
 from tests.services.kafka_server import Kafka
 from tests.services.mosquitto import Mosquitto
 from tests.webhook_receiver import WebhookReceiver, webhook_receiver
+
+__all__ = ["office", "running"]
 
 BRISK = Pace(VIETNAM, most_per_minute=1000)
 HOURS = {"limit_s": 14400.0, "actual_s": 14460.0}
@@ -37,17 +39,6 @@ HOURS = {"limit_s": 14400.0, "actual_s": 14460.0}
 def receiver() -> Iterator[WebhookReceiver]:
     with webhook_receiver() as receiver:
         yield receiver
-
-
-@pytest.fixture
-async def office() -> AsyncIterator[MailServer]:
-    async with mail_server() as office:
-        yield office
-
-
-@pytest.fixture
-def running(postgres_url: str) -> NotifierRunner:
-    return NotifierRunner(postgres_url)
 
 
 def by_mail(

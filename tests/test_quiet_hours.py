@@ -17,10 +17,12 @@ from alerts.retry import RetryPolicy
 from alerts.route import Audience, PacedRoute
 from storage.connect import Connection, connect
 from storage.outbox import Outbox
-from tests.mail_server import MailServer, mail_server
+from tests.mail_server import MailServer, office
 from tests.outbox_rows import add_alert, deliveries, everyone
-from tests.running_notifier import NotifierRunner, until
+from tests.running_notifier import NotifierRunner, running, until
 from tests.standing_clock import Clock
+
+__all__ = ["office", "running"]
 
 NIGHT = Hours(time(22), time(6))
 EVENING = datetime(2026, 10, 3, 21, 59, 30, tzinfo=VIETNAM)
@@ -29,21 +31,10 @@ MORNING = SIX + timedelta(minutes=5)
 
 
 @pytest.fixture
-async def office() -> AsyncIterator[MailServer]:
-    async with mail_server() as office:
-        yield office
-
-
-@pytest.fixture
 async def outbox(postgres_url: str) -> AsyncIterator[Outbox]:
     outbox = Outbox(lambda: connect(postgres_url), Clock(MORNING))
     yield outbox
     await outbox.close()
-
-
-@pytest.fixture
-def running(postgres_url: str) -> NotifierRunner:
-    return NotifierRunner(postgres_url)
 
 
 def duty(office: MailServer, most_per_minute: int = 10, quiet: Hours = NIGHT, name: str = "duty") -> PacedRoute:

@@ -16,10 +16,12 @@ from alerts.retry import RetryPolicy
 from alerts.route import Audience, PacedRoute
 from storage.connect import Connection, connect
 from storage.outbox import Outbox
-from tests.mail_server import MailServer, mail_server
+from tests.mail_server import MailServer, office
 from tests.outbox_rows import add_alert, deliveries, everyone
-from tests.running_notifier import NotifierRunner, until
+from tests.running_notifier import NotifierRunner, running, until
 from tests.standing_clock import Clock
+
+__all__ = ["office", "running"]
 
 NOON = datetime(2026, 10, 3, 12, tzinfo=VIETNAM)
 LEASE_S = 30.0
@@ -28,12 +30,6 @@ LEASE_S = 30.0
 @pytest.fixture
 def clock() -> Clock:
     return Clock(NOON)
-
-
-@pytest.fixture
-async def office() -> AsyncIterator[MailServer]:
-    async with mail_server() as office:
-        yield office
 
 
 @pytest.fixture
@@ -48,11 +44,6 @@ async def outboxes(postgres_url: str, clock: Clock) -> AsyncIterator[list[Outbox
 @pytest.fixture
 def outbox(outboxes: list[Outbox]) -> Outbox:
     return outboxes[0]
-
-
-@pytest.fixture
-def running(postgres_url: str) -> NotifierRunner:
-    return NotifierRunner(postgres_url)
 
 
 def duty(office: MailServer) -> PacedRoute:
